@@ -1,0 +1,28 @@
+"""Options that mean the same in every command."""
+
+from pathlib import Path
+
+import click
+import torch
+
+data_dir = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder that holds the data sets. Default: $REPR_EVAL_DATA, else a cache folder.",
+)
+device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device called `name`; auto is CUDA where there is one. ValueError on one that is not there."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ValueError(
+            f"device {name!r} is not available here ({str(error).splitlines()[0]}); try --device cpu"
+        ) from error
+    return device

@@ -1,0 +1,108 @@
+"""Commands that make weights: pack, train-gan, export-weights."""
+
+import json
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+import click
+
+from repr_eval.cli import options
+from repr_eval.gan.networks import ARCHITECTURES, architecture_named
+from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.training import SETTINGS, train
+from repr_eval.gan.weights import export
+from repr_eval.images.unlabelled import unlabelled_images
+
+
+class _Signals:
+    """Remembers the first Ctrl-C or SIGTERM, so that the step at hand can end."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+
+
+@contextmanager
+def _graceful_stop() -> Iterator[_Signals]:
+    signals = _Signals()
+    before = {number: signal.signal(number, signals) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command("train-gan")
+@click.option("--data", required=True, help="A packed array, a folder of images, or cifar10, svhn, digits.")
+@click.option("--data-name", help="What the data is, in words, for records. Default: its file's or set's name.")
+@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True)
+@click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps.")
+@click.option("--epochs", default=30, show_default=True)
+@click.option("--max-steps", type=int, help="Stop after so many steps, if the epochs have not ended before.")
+@click.option("--batch-size", default=128, show_default=True)
+@click.option("--lr", default=2e-4, show_default=True, help="Adam's step size, of both networks.")
+@click.option("--beta1", default=0.5, show_default=True, help="Adam's first decay.")
+@click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's.")
+@click.option("--z", type=click.Choice(["uniform", "normal"]), help="Its distribution. Default: the architecture's.")
+@options.seed
+@options.device
+@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True, help="Run folder.")
+@click.option("--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints.")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop.")
+@options.data_dir
+def train_gan(
+    data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
+    data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, batch_size: int, lr: float,
+    beta1: float, z_dim: int | None, z: str | None, seed: int, precision: str,
+) -> None:  # fmt: skip
+    """Train a DCGAN without labels. Defaults are the paper's.
+
+    Writes weights (safetensors), settings.json, losses.csv, a sample grid an epoch and checkpoints to --out. Ctrl-C
+    and SIGTERM end it after the current step with a checkpoint; after any end, a kill -9 too, --resume goes on with
+    the same result as if it had never stopped.
+
+    \b
+    Example:
+      repr-eval train-gan --data imagenet32.npy --out runs/imagenet --resume
+    """
+    found = unlabelled_images(data, architecture_named(arch).image_size, data_dir, cache=out)
+    settings = TrainingSettings(
+        data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images), arch=arch,
+        width=width, epochs=epochs, max_steps=max_steps, batch_size=batch_size, lr=lr, beta1=beta1, z_dim=z_dim, z=z,
+        seed=seed, precision=precision,
+    ).resolved()  # fmt: skip
+    if dry_run:
+        click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
+        return
+    with _graceful_stop() as signals:
+        result = train(
+            found.images, settings, out, device=options.chosen_device(device), resume=resume,
+            checkpoint_every=checkpoint_every, stop=lambda: signals.received is not None,
+        )  # fmt: skip
+    click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
+    if not result.finished:
+        click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
+        raise SystemExit(128 + (signals.received or signal.SIGINT))
+
+
+@click.command("export-weights")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--half/--full", default=True, show_default=True, help="float16 (batch norm stays float32) or float32.")
+def export_weights(source: Path, destination: Path, half: bool) -> None:
+    """Copy a network's weights to another file, in float16 by default.
+
+    \b
+    Example:
+      repr-eval export-weights runs/gan/discriminator.safetensors my-discriminator.safetensors
+    """
+    export(source, destination, half)
+    click.echo(f"{destination}: {destination.stat().st_size / 1e6:.1f} MB")

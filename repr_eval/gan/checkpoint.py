@@ -1,0 +1,54 @@
+"""Checkpoints of a run: safetensors files named by their step, the last two kept, each complete or absent."""
+
+import re
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from repr_eval.atomic import replacing
+
+KEEP = 2
+_NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")
+
+
+def _stored(folder: Path) -> list[tuple[int, Path]]:
+    """(step, file) of every checkpoint in `folder`, oldest first."""
+    found = [(_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
+    return sorted((int(match[1]), path) for match, path in found if match)
+
+
+def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None:
+    """Store the state after `step` steps; only then remove what is older than the last `KEEP`.
+
+    Raises ValueError, and stores nothing, if a tensor is not finite.
+    """
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"step {step}: {name} holds NaN or infinity; nothing was stored over the last checkpoint")
+    path = folder / f"checkpoint-{step:09d}.safetensors"
+    with replacing(path) as partial:
+        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial)
+    for _, old in _stored(folder)[:-KEEP]:
+        old.unlink()
+
+
+def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, Tensor]] | None:
+    """The newest checkpoint of `folder` that is whole, as (step, tensors), or None where there is none.
+
+    A damaged newest file (a failing disk: an interrupted write leaves none) falls back to the one before it; if no
+    file can be read, ValueError names the newest.
+    """
+    stored = _stored(folder)
+    for step, path in reversed(stored):
+        try:
+            return step, load_file(path, device=str(device))
+        except (SafetensorError, OSError):
+            continue
+    if stored:
+        raise ValueError(
+            f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another --out"
+        )
+    return None

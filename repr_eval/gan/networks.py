@@ -1,0 +1,156 @@
+"""The DCGAN networks of Radford, Metz & Chintala 2015 (arXiv 1511.06434v2, section 3) and of their released code.
+
+An architecture is one row of `ARCHITECTURES`; `Discriminator` and `Generator` are built from it and a width factor.
+Strided convolutions instead of pooling, batch norm everywhere but on D's input layer and G's output, no hidden dense
+layers, ReLU in G with tanh at its output, LeakyReLU 0.2 in D, convolutions without bias.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+LEAK = 0.2  # slope of LeakyReLU [paper, section 3]
+INIT_STD = 0.02  # weights N(0, 0.02); batch-norm gains N(1, 0.02) [paper, section 4; released code]
+BN_EPS = 1e-8  # released code; PyTorch's own default is 1e-5
+GRID = 4  # every generator starts from, and every discriminator ends at, a 4x4 map
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """Layers as (maps, stride), in the order of the data; `z_dim` and `z` are the published noise."""
+
+    name: str
+    image_size: int
+    kernel: int
+    discriminator: tuple[tuple[int, int], ...]
+    generator: tuple[tuple[int, int], ...]
+    generator_base: int  # maps of G's 4x4 start
+    z_dim: int
+    z: str  # "uniform" on (-1, 1) or "normal"
+
+    def maps(self, width: float) -> tuple[int, ...]:
+        """Maps of every discriminator layer at this width."""
+        return tuple(scaled(maps, width) for maps, _ in self.discriminator)
+
+
+ARCHITECTURES = {
+    architecture.name: architecture
+    for architecture in (
+        # The ImageNet model behind 28,672 features [released code, imagenet/load_pretrained.py].
+        Architecture(
+            name="dcgan32", image_size=32, kernel=3,
+            discriminator=((128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2)),
+            generator=((512, 2), (256, 1), (256, 2), (128, 1), (128, 2), (3, 1)), generator_base=512,
+            z_dim=256, z="uniform",
+        ),
+        # The SVHN model [released code, svhn/].
+        Architecture(
+            name="dcgan32-svhn", image_size=32, kernel=5,
+            discriminator=((64, 2), (128, 2), (256, 2)),
+            generator=((128, 2), (64, 2), (3, 2)), generator_base=256,
+            z_dim=100, z="normal",
+        ),
+        # The scene model [paper, figure 1].
+        Architecture(
+            name="dcgan64", image_size=64, kernel=5,
+            discriminator=((128, 2), (256, 2), (512, 2), (1024, 2)),
+            generator=((512, 2), (256, 2), (128, 2), (3, 2)), generator_base=1024,
+            z_dim=100, z="uniform",
+        ),
+    )
+}  # fmt: skip
+
+
+def architecture_named(name: str) -> Architecture:
+    """The row of `ARCHITECTURES` called `name`, or a ValueError that lists the names."""
+    if name not in ARCHITECTURES:
+        raise ValueError(f"unknown architecture {name!r}; choose from {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]
+
+
+def scaled(maps: int, width: float) -> int:
+    """`maps` times `width`, rounded, at least 1."""
+    if not 0 < width <= 16:
+        raise ValueError(f"width {width} is not in (0, 16]")
+    return max(1, round(maps * width))
+
+
+class Discriminator(nn.Module):
+    """Images float [N, 3, S, S] in [-1, 1] -> logits float [N].
+
+    `layers` builds only the first so many convolutions; such a network has features but no logit.
+    """
+
+    def __init__(self, arch: Architecture, width: float = 1.0, layers: int | None = None, eps: float = BN_EPS):
+        super().__init__()
+        self.arch, self.width, self.eps = arch, width, eps
+        self.layers = len(arch.discriminator) if layers is None else layers
+        if not 1 <= self.layers <= len(arch.discriminator):
+            raise ValueError(f"layers={layers}: {arch.name} has layers 1 to {len(arch.discriminator)}")
+        maps = arch.maps(width)
+        self.convs = nn.ModuleList(
+            nn.Conv2d(before, after, arch.kernel, stride, arch.kernel // 2, bias=False)
+            for before, after, (_, stride) in zip(
+                (3, *maps), maps[: self.layers], arch.discriminator[: self.layers], strict=False
+            )
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(after, eps) for after in maps[1 : self.layers])
+        complete = self.layers == len(arch.discriminator)
+        self.dense = nn.Linear(maps[-1] * GRID * GRID, 1, bias=False) if complete else None
+
+    def activations(self, x: Tensor) -> Iterator[Tensor]:
+        """Each layer's maps after LeakyReLU, first layer first."""
+        for layer, conv in enumerate(self.convs):
+            x = conv(x)
+            if layer > 0:
+                x = self.norms[layer - 1](x)
+            x = F.leaky_relu(x, LEAK)
+            yield x
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.dense is None:
+            raise ValueError(f"a discriminator of {self.layers} layers has no output unit, only features")
+        for h in self.activations(x):
+            x = h
+        return self.dense(x.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+
+
+class Generator(nn.Module):
+    """Noise float [N, z_dim] -> images float [N, 3, S, S] in [-1, 1]."""
+
+    def __init__(self, arch: Architecture, width: float = 1.0, z_dim: int | None = None, eps: float = BN_EPS):
+        super().__init__()
+        self.arch, self.width, self.eps = arch, width, eps
+        self.z_dim = arch.z_dim if z_dim is None else z_dim
+        if self.z_dim < 1:
+            raise ValueError(f"z_dim={z_dim}: needs at least 1")
+        self.base = scaled(arch.generator_base, width)
+        hidden = [scaled(maps, width) for maps, _ in arch.generator[:-1]]
+        maps = [self.base, *hidden, 3]
+        self.dense = nn.Linear(self.z_dim, self.base * GRID * GRID, bias=False)
+        self.dense_norm = nn.BatchNorm1d(self.base * GRID * GRID, eps)
+        self.convs = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, arch.kernel, stride, arch.kernel // 2, stride - 1, bias=False)
+            for before, after, (_, stride) in zip(maps, maps[1:], arch.generator, strict=False)
+        )
+        self.norms = nn.ModuleList(nn.BatchNorm2d(after, eps) for after in hidden)
+
+    def forward(self, z: Tensor) -> Tensor:
+        h = F.relu(self.dense_norm(self.dense(z))).unflatten(1, (self.base, GRID, GRID))
+        h = h.contiguous(memory_format=torch.channels_last)
+        for conv, norm in zip(self.convs, self.norms, strict=False):
+            h = F.relu(norm(conv(h)))
+        return torch.tanh(self.convs[-1](h))
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the published initial weights: N(0, 0.02), batch-norm gains N(1, 0.02) and biases 0."""
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 1.0, INIT_STD, generator)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            nn.init.normal_(module.weight, 0.0, INIT_STD, generator)

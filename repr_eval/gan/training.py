@@ -1,0 +1,251 @@
+"""Trains a DCGAN in a run folder that can be killed at any moment and goes on bit for bit where it was.
+
+Everything the next step depends on is either in a checkpoint (parameters, buffers, Adam's moments, the step) or a
+function of the seed and the step (data order, noise: `randomness`), so a run interrupted and resumed passes through
+the same states as one that was not.
+
+A run folder holds settings.json, losses.csv, samples/epoch-NNN.png, two checkpoints, and after every epoch and at the
+end discriminator.safetensors and generator.safetensors.
+"""
+
+import fcntl
+import json
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from repr_eval.atomic import write_text
+from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
+from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
+from repr_eval.gan.samples import generate, save_grid
+from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
+from repr_eval.gan.weights import WeightsInfo, save_weights
+
+SAMPLES = 64  # images in a sample grid
+LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
+COLLAPSE_WINDOW = 500  # steps
+COLLAPSE_LOSS = 1e-3  # a mean D loss below this over the window: the fakes are told apart beyond doubt
+LOG_HEADER = "step,images_seen,d_loss,g_loss\n"
+DISCRIMINATOR, GENERATOR, SETTINGS, LOG = (
+    "discriminator.safetensors", "generator.safetensors", "settings.json", "losses.csv",
+)  # fmt: skip
+
+
+class TrainingFailed(ValueError):
+    """The game broke down: NaN, or a loss that collapsed. The last good checkpoint is kept."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    steps: int
+    images_seen: int
+    finished: bool  # False when `stop` ended it early
+
+
+@contextmanager
+def _exclusive(out: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases however the process ends."""
+    with open(out / ".lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{out}: another process is training in this folder") from error
+        yield
+
+
+def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None:
+    stored = out / SETTINGS
+    if stored.exists():
+        if not resume:
+            raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
+        refuse_changes(read_settings(stored), settings, out)
+    for leftover in out.glob(".partial-*"):
+        leftover.unlink()
+    write_text(stored, json.dumps({"format": 1, "settings": settings.to_json()}, indent=2) + "\n")
+
+
+def _cut_log(path: Path, step: int) -> None:
+    """Leave the log as it was after `step` steps."""
+    lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+    write_text(path, LOG_HEADER + "".join(kept))
+
+
+class _Log:
+    """losses.csv, fed with losses still on the device and written at every look."""
+
+    def __init__(self, path: Path, batch_size: int):
+        self.path, self.batch_size = path, batch_size
+        self.waiting: list[tuple[int, Tensor]] = []
+        self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
+        self.last = (float("nan"), float("nan"))
+
+    def add(self, step: int, losses: Tensor) -> None:
+        self.waiting.append((step, losses))
+
+    def look(self) -> None:
+        """Write what is waiting; raise TrainingFailed if it shows that the game broke down."""
+        if not self.waiting:
+            return
+        values = torch.stack([losses for _, losses in self.waiting]).cpu().tolist()
+        rows = []
+        for (step, _), (d_loss, g_loss) in zip(self.waiting, values, strict=True):
+            if not np.isfinite([d_loss, g_loss]).all():
+                raise TrainingFailed(
+                    f"step {step}: the loss is NaN or infinite (D {d_loss}, G {g_loss}); the last checkpoint is kept. "
+                    "Try a lower --lr, --precision fp32, or another --seed"
+                )
+            rows.append(f"{step},{step * self.batch_size},{d_loss:.6g},{g_loss:.6g}\n")
+            self.recent.append(d_loss)
+            self.last = (d_loss, g_loss)
+        self.waiting.clear()
+        with open(self.path, "a") as file:
+            file.write("".join(rows))
+        if len(self.recent) == COLLAPSE_WINDOW and np.mean(self.recent) < COLLAPSE_LOSS:
+            raise TrainingFailed(
+                f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "
+                f"{COLLAPSE_WINDOW} steps): it no longer teaches G. The last checkpoint is kept. "
+                "Try a lower --lr, a larger --batch-size, more images, or another --seed"
+            )
+
+
+class _Run:
+    """One training run: the players, the images, the folder."""
+
+    def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device):
+        self.images, self.settings, self.out, self.device = images, settings, out, device
+        self.players = Adversaries(settings, device)
+        self.step = 0
+        self.stored_step = -1
+        self.log = _Log(out / LOG, settings.batch_size)
+        self.fixed_noise = draw_noise(
+            SAMPLES, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
+        ).to(device)
+
+    def restore(self) -> None:
+        found = load_checkpoint(self.out, self.device)
+        if found:
+            self.step, tensors = found
+            self.players.load_state(tensors)
+            self.stored_step = self.step
+        _cut_log(self.out / LOG, self.step)
+
+    def batches(self) -> Iterator[Tensor]:
+        """Real batches float [B, 3, S, S] in [-1, 1] from the current step to the last; uint8 until on the device."""
+        settings, order, current = self.settings, torch.empty(0), -1
+        for step in range(self.step, settings.total_steps):
+            epoch, position = divmod(step, settings.steps_per_epoch)
+            if epoch != current:
+                order, current = epoch_order(settings.n_images, settings.seed, epoch), epoch
+            start = position * settings.batch_size
+            batch = torch.from_numpy(self.images[order[start : start + settings.batch_size].numpy()])
+            yield batch.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def advance(self, real: Tensor) -> None:
+        s = self.settings
+        generator = generator_for(s.seed, "noise", self.step, self.device)
+        losses = self.players.step(real, draw_noise(s.batch_size, s.z_dim or 0, s.z or "", generator))
+        self.step += 1
+        self.log.add(self.step, losses)
+
+    def store(self) -> None:
+        """Write a checkpoint, unless this very step has one."""
+        self.log.look()
+        if self.step == self.stored_step:
+            return
+        try:
+            save_checkpoint(self.out, self.step, self.players.state())
+        except ValueError as error:
+            raise TrainingFailed(f"{error}. Try a lower --lr, --precision fp32, or another --seed") from error
+        self.stored_step = self.step
+
+    def publish(self) -> None:
+        """Write both networks' weights and, at the end of an epoch, the sample grid."""
+        s = self.settings
+        for name, network in (
+            ("discriminator", self.players.discriminator),
+            ("generator", self.players.generator),
+        ):
+            info = WeightsInfo(
+                network=name, arch=s.arch, width=s.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
+                trained_on=s.data, images_seen=self.step * s.batch_size,
+                settings=s.to_json() | {"steps": self.step},
+            )  # fmt: skip
+            save_weights(self.out / f"{name}.safetensors", network, info)
+        epoch = -(-self.step // s.steps_per_epoch)
+        save_grid(
+            self.out / "samples" / f"epoch-{epoch:03d}.png",
+            generate(self.players.generator, self.fixed_noise),
+        )
+
+
+def check_images(images: np.ndarray, settings: TrainingSettings, image_size: int) -> None:
+    """Raise a ValueError unless `images` are uint8 [N, S, S, 3] of the architecture's size and the settings' number."""
+    if images.dtype != np.uint8 or images.shape[1:] != (image_size, image_size, 3):
+        raise ValueError(
+            f"{settings.data}: images are {images.dtype} {list(images.shape)}; {settings.arch} needs uint8 "
+            f"[N, {image_size}, {image_size}, 3] (see repr-eval pack --size {image_size})"
+        )
+    if len(images) != settings.n_images:
+        raise ValueError(f"{settings.data}: {len(images)} images, where the settings say {settings.n_images}")
+
+
+def train(
+    images: np.ndarray,
+    settings: TrainingSettings,
+    out: Path,
+    *,
+    device: torch.device,
+    resume: bool = False,
+    checkpoint_every: int = 500,
+    stop: Callable[[], bool] = lambda: False,
+    progress: bool = True,
+) -> TrainingResult:
+    """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`.
+
+    `stop` is asked after every step; once True, the state is stored and the result says `finished=False`.
+    Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
+    on NaN or collapse.
+    """
+    settings = settings.resolved()
+    if checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every {checkpoint_every} is less than 1")
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    with _exclusive(out):
+        _prepare_folder(out, settings, resume)
+        run = _Run(images, settings, out, device)
+        check_images(images, settings, run.players.discriminator.arch.image_size)
+        run.restore()
+        return _loop(run, checkpoint_every, stop, progress)
+
+
+def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:
+    settings = run.settings
+    stopped = False
+    with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
+        for real in run.batches():
+            run.advance(real)
+            bar.update()
+            if run.step % LOOK_EVERY == 0:
+                run.log.look()
+                bar.set_postfix(d=f"{run.log.last[0]:.3f}", g=f"{run.log.last[1]:.3f}")
+            stopped = stop()
+            end_of_epoch = run.step % settings.steps_per_epoch == 0
+            if stopped or end_of_epoch or run.step % checkpoint_every == 0:
+                run.store()
+            if end_of_epoch:
+                run.publish()
+            if stopped:
+                break
+    run.store()
+    run.publish()
+    return TrainingResult(run.step, run.step * settings.batch_size, finished=run.step >= settings.total_steps)

@@ -1,0 +1,133 @@
+"""Network weights as safetensors: tensors and one JSON description, all checked before a network is built from them.
+
+Nothing here unpickles: a file that is not safetensors is refused by what its first bytes say it is.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from repr_eval.atomic import write_bytes
+from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
+
+_KEY = "repr_eval"  # the one key of the file's metadata; its value is the JSON of a WeightsInfo
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says of itself: which network, and what made it."""
+
+    network: str  # "discriminator" or "generator"
+    arch: str
+    width: float
+    layers: int | None = None  # convolutions present, of a discriminator; None for all
+    z_dim: int | None = None
+    z: str | None = None
+    eps: float = BN_EPS  # the batch norm's, part of the function
+    trained_on: str = "nothing"
+    images_seen: int = 0
+    settings: dict[str, Any] = field(default_factory=dict)  # of the training run
+
+
+def save_weights(path: Path, network: Discriminator | Generator, info: WeightsInfo, half: bool = False) -> None:
+    """Write `network` to `path`, whole or not at all.
+
+    `half` stores convolutions and dense layers as float16; batch-norm parameters and statistics stay float32,
+    for variances of 1e-4 and less lose digits in float16.
+    """
+    tensors = {}
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        tensors[name] = tensor.half() if half and "norm" not in name else tensor
+    write_bytes(Path(path), save(tensors, {_KEY: json.dumps(asdict(info))}))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
+    """All tensors of a weights file, finite and named, and its description."""
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such weights file")
+    with open(path, "rb") as file:
+        head = file.read(16)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        raise ValueError(f"{path}: is a pickle (torch.save), which repr-eval never opens; give a .safetensors file")
+    try:
+        with safe_open(path, "pt") as opened:
+            metadata = opened.metadata() or {}
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not a whole safetensors file ({error}); copy or make it again") from error
+    if _KEY not in metadata:
+        raise ValueError(f"{path}: a safetensors file, but not one of repr-eval's (no {_KEY!r} in its metadata)")
+    try:
+        info = WeightsInfo(**json.loads(metadata[_KEY]))
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: its description cannot be read ({error})") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise ValueError(f"{path}: tensor {name} holds NaN or infinity")
+    return tensors, info
+
+
+def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+    for name, tensor in wanted.items():
+        if name not in tensors:
+            raise ValueError(f"{path}: has no tensor {name}, which this architecture needs")
+        if tensors[name].shape != tensor.shape:
+            raise ValueError(
+                f"{path}: tensor {name} is {list(tensors[name].shape)}, this architecture needs {list(tensor.shape)}"
+            )
+    extra = sorted(set(tensors) - set(wanted))
+    if extra:
+        raise ValueError(f"{path}: tensor {extra[0]} is not part of this architecture")
+    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
+
+
+def load_discriminator(path: Path) -> tuple[Discriminator, WeightsInfo]:
+    """The discriminator stored at `path`, float32, in evaluation mode."""
+    tensors, info = read_tensors(path)
+    if info.network != "discriminator":
+        raise ValueError(f"{path}: holds a {info.network}; features need a discriminator")
+    network = Discriminator(architecture_named(info.arch), info.width, info.layers, info.eps)
+    _fill(network, tensors, Path(path))
+    return network.eval(), info
+
+
+def load_generator(path: Path) -> tuple[Generator, WeightsInfo]:
+    """The generator stored at `path`, float32, in evaluation mode."""
+    tensors, info = read_tensors(path)
+    if info.network != "generator":
+        raise ValueError(f"{path}: holds a {info.network}; samples need a generator")
+    network = Generator(architecture_named(info.arch), info.width, info.z_dim, info.eps)
+    _fill(network, tensors, Path(path))
+    return network.eval(), info
+
+
+def export(source: Path, destination: Path, half: bool = True) -> None:
+    """Copy a discriminator or a generator to `destination`, in float16 unless `half` is False."""
+    _, info = read_tensors(source)
+    network = (load_discriminator if info.network == "discriminator" else load_generator)(source)[0]
+    settings = {**info.settings, "stored_as": "float16" if half else "float32"}
+    save_weights(destination, network, replace(info, settings=settings), half)
+
+
+def weights_hash(network: nn.Module) -> str:
+    """SHA-256 over names, shapes and float32 values of every parameter and buffer: what the function is made of."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        if name.endswith("num_batches_tracked"):
+            continue
+        value = tensor.detach().float().cpu().contiguous()
+        digest.update(f"{name}{list(value.shape)}".encode())
+        digest.update(value.numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,130 @@
+"""CIFAR-10 (Krizhevsky 2009) from its original pickles or from class folders of images."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from repr_eval.images.labelled import LabelledImages, Split, make_split
+from repr_eval.images.locate import DataRoot, MissingData
+from repr_eval.torchvision_import import torchvision_datasets
+
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+COUNTS = {"train": 50_000, "test": 10_000}
+
+# Fingerprints (images.labelled) of the complete set: with labels, and of the pixels alone.
+FINGERPRINTS = {
+    "train": "05f9bda788ef87835944e72ade1cd59fddb15c799226d5f592b43b2f92525dde",
+    "test": "15fde49ee2492f97cf89288eccdda619f21e29c9c91710057ff6365325971528",
+}
+PIXEL_FINGERPRINTS = {
+    "train": "6bebf6967ad9d2d12d9cf95f54164bd95a0954d3177f1285fa8dd3673671ca76",
+    "test": "eb97bdfceb97fec3832a6abdbbf9f16340a510375c77ce1b32c45de1e6d88318",
+}
+
+_BATCHES = "cifar-10-batches-py"
+_ARCHIVE = "cifar-10-python.tar.gz"
+_SUFFIXES = {".png", ".bmp", ".ppm", ".webp", ".jpg", ".jpeg"}
+
+
+def load_cifar10(root: DataRoot, download: bool = False) -> LabelledImages:
+    """CIFAR-10 from `root`, in canonical order, and whether it is the complete published set.
+
+    Looks for `cifar-10-batches-py/` and for `{train,test}/<class>/*.png`, in the root itself and in `cifar10/` below
+    it. `download` fetches the original archive with torchvision, which checks its MD5. Raises MissingData (a
+    ValueError) where there is none.
+    """
+    if download and not _find(root.path):
+        _download(root.path)
+    found = _find(root.path)
+    if found is None:
+        raise MissingData(_missing_message(root))
+    folder, layout = found
+    splits = {
+        split: make_split(*(_read_pickles if layout == "pickles" else _read_folders)(folder, split))
+        for split in ("train", "test")
+    }
+    remark = "; ".join(filter(None, (_compare(split, splits[split]) for split in splits)))
+    name = "CIFAR-10" if not remark else "CIFAR-10 (altered copy)"
+    return LabelledImages(name, splits["train"], splits["test"], CLASSES, verified=not remark, remark=remark)
+
+
+def _find(root: Path) -> tuple[Path, str] | None:
+    for folder in (root, root / "cifar10"):
+        if (folder / _BATCHES).is_dir():
+            return folder, "pickles"
+        if all((folder / split / CLASSES[0]).is_dir() for split in COUNTS):
+            return folder, "folders"
+    return None
+
+
+def _missing_message(root: DataRoot) -> str:
+    archives = [p for p in (root.path / _ARCHIVE, root.path / "cifar10" / _ARCHIVE) if p.exists()]
+    if archives:
+        return (
+            f"{archives[0]}: an archive that is not unpacked, or only half downloaded; "
+            "--download checks its MD5, completes it and unpacks it"
+        )
+    return (
+        f"CIFAR-10 not found in {root.path} ({root.why}): looked for {_BATCHES}/ and for "
+        f"{{train,test}}/<class>/*.png, there and in cifar10/. With a network: repr-eval cifar10-svm --download"
+    )
+
+
+def _download(folder: Path) -> None:
+    target = folder / "cifar10"
+    target.mkdir(parents=True, exist_ok=True)
+    try:
+        torchvision_datasets().CIFAR10(str(target), download=True)
+    except (OSError, RuntimeError) as error:
+        raise MissingData(
+            f"CIFAR-10 could not be downloaded into {target} ({error}); put cifar-10-python.tar.gz, unpacked, there, "
+            "or name a folder that has it with --data-dir"
+        ) from error
+
+
+def _read_pickles(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    # torchvision checks each batch file's MD5 before it opens it, so no unknown pickle is ever loaded.
+    try:
+        dataset = torchvision_datasets().CIFAR10(str(folder), train=split == "train")
+    except RuntimeError as error:
+        raise ValueError(
+            f"{folder / _BATCHES}: not CIFAR-10's original files (a file is missing, or its MD5 is not the published one); "
+            "fetch them again with --download"
+        ) from error
+    return dataset.data, np.asarray(dataset.targets)
+
+
+def _read_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
+    images, labels = [], []
+    for label, name in enumerate(CLASSES):
+        paths = sorted(p for p in (folder / split / name).glob("*") if p.suffix.lower() in _SUFFIXES)
+        if not paths:
+            raise ValueError(f"{folder / split / name}: holds no images; CIFAR-10 has ten class folders a split")
+        for path in paths:
+            images.append(_read_image(path))
+            labels.append(label)
+    return np.stack(images), np.asarray(labels)
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image.convert("RGB"))
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path}: cannot be read as an image ({error})") from error
+    if pixels.shape != (32, 32, 3):
+        raise ValueError(f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} pixels; CIFAR-10's images are 32x32")
+    return pixels
+
+
+def _compare(split: str, found: Split) -> str:
+    """In words, how `found` differs from the published split; empty where it is that split."""
+    if found.fingerprint == FINGERPRINTS[split]:
+        return ""
+    n = len(found.labels)
+    if n != COUNTS[split]:
+        return f"{split}: {n} images instead of {COUNTS[split]}"
+    if found.pixel_fingerprint == PIXEL_FINGERPRINTS[split]:
+        return f"{split}: the right images with other labels"
+    return f"{split}: other pixels (re-compressed, resized, or some images exchanged)"

@@ -1,0 +1,69 @@
+"""A labelled data set as plain arrays, in an order that its content alone decides, with a fingerprint.
+
+The same images traded in two layouts (pickles, class folders, .mat files) come out as the same arrays: rows are sorted
+by the SHA-256 of pixels and label. An index into a split therefore means the same image on every machine, and batches
+of consecutive rows are a fixed random mix of the classes, whatever order the files had.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Split:
+    """One split: images uint8 [N, S, S, 3], labels int64 [N], both in canonical order.
+
+    `fingerprint` is the SHA-256 over the sorted digests of (pixels, label), `pixel_fingerprint` over those of the
+    pixels alone; both are independent of the order in which the images came.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    fingerprint: str
+    pixel_fingerprint: str
+
+
+@dataclass(frozen=True)
+class LabelledImages:
+    """A training and a test split, named for what they are.
+
+    `name` is what records and tables call it; `verified` says that every split is, image for image and label for
+    label, the published set of that name; `remark` says in words what was found otherwise.
+    """
+
+    name: str
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    verified: bool
+    remark: str = ""
+
+
+def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
+    """Sort images uint8 [N, H, W, 3] with labels int [N] into canonical order and fingerprint them.
+
+    Raises ValueError on arrays of other shapes or types.
+    """
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3:
+        raise ValueError(f"images are {images.dtype} {list(images.shape)}; needed: uint8 [N, H, W, 3]")
+    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+        raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}; needed: int [{len(images)}]")
+    labels = labels.astype(np.int64)
+    pixels = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    both = [
+        hashlib.sha256(digest + int(label).to_bytes(8, "little")).digest()
+        for digest, label in zip(pixels, labels, strict=True)
+    ]
+    order = sorted(range(len(both)), key=both.__getitem__)
+    return Split(
+        images=np.ascontiguousarray(images[order]),
+        labels=labels[order],
+        fingerprint=_digest([both[i] for i in order]),
+        pixel_fingerprint=_digest(sorted(pixels)),
+    )
+
+
+def _digest(digests: list[bytes]) -> str:
+    return hashlib.sha256(b"".join(digests)).hexdigest()

@@ -1,0 +1,84 @@
+"""Blocks of image files decoded in several processes, for `pack`.
+
+This module and what it imports stay light: every process started here imports them.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from itertools import islice
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from repr_eval.images.decode import UnreadableImage, decode
+
+# The images of a block, uint8 [n, size, size, 3], and its unreadable files: position in the block -> reason.
+# The row of an unreadable file is zero.
+Block = tuple[npt.NDArray[np.uint8], dict[int, str]]
+
+_stop: Event | None = None  # Set in the processes started here, and only there.
+
+
+def decode_blocks(
+    todo: list[int], paths_of: Callable[[int], list[str]], size: int, workers: int
+) -> Iterator[tuple[int, Block]]:
+    """Decode the files `paths_of(block)` of every block in `todo`, yielding each block when it is ready.
+
+    At most two blocks a worker are in flight. With one worker all is done in this process. Closing the generator
+    ends the work within the time of an image or so. An OSError from reading a file is raised here.
+    """
+    if workers == 1:
+        for block in todo:
+            yield block, decode_block(paths_of(block), size)
+        return
+    queue = iter(todo)
+    context = multiprocessing.get_context("spawn")  # Never fork: the caller may run threads.
+    stop = context.Event()
+    pending: dict[Future[Block], int] = {}
+    with ProcessPoolExecutor(workers, context, _start_worker, (stop,)) as pool:
+        try:
+            while True:
+                for block in islice(queue, 2 * workers - len(pending)):
+                    pending[pool.submit(decode_block, paths_of(block), size)] = block
+                if not pending:
+                    return
+                for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                    yield pending.pop(future), future.result()
+        finally:
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def decode_block(paths: list[str], size: int) -> Block:
+    """Decode the files `paths` in order."""
+    rows = np.zeros((len(paths), size, size, 3), np.uint8)
+    unreadable = {}
+    for row, path in enumerate(paths):
+        if _stop is not None and _stop.is_set():
+            break  # The parent is leaving and will not look at this block.
+        try:
+            rows[row] = decode(Path(path), size)
+        except UnreadableImage as error:
+            unreadable[row] = error.reason
+    return rows, unreadable
+
+
+def _start_worker(stop: Event) -> None:
+    global _stop
+    _stop = stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent too, which then sets `stop`.
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """End this process when its parent is gone: a pool's processes would wait for a killed parent for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -1,0 +1,84 @@
+"""Images to train a GAN on, without labels: a packed array, a folder of images, or a data set by its name."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.labelled import LabelledImages
+from repr_eval.images.locate import data_root
+from repr_eval.images.svhn import load_svhn
+
+NAMES = ("cifar10", "svhn", "digits")
+
+
+@dataclass(frozen=True)
+class UnlabelledImages:
+    """Images uint8 [N, S, S, 3] (an array or a memory map), what they are in words, and a hash of their bytes."""
+
+    images: np.ndarray
+    description: str
+    sha256: str
+
+
+def unlabelled_images(
+    data: str, size: int, data_dir: Path | None = None, cache: Path | None = None, progress: bool = True
+) -> UnlabelledImages:
+    """The images that `data` names, of `size` x `size` pixels.
+
+    A folder of images is packed once, into `cache`. Of a named set only the *training* images are used. Raises
+    ValueError on what is missing, empty, of another size or not of that form.
+    """
+    if data in NAMES:
+        return _named(data, size, data_dir)
+    path = Path(data)
+    if path.is_file():
+        return read_packed(path, size)
+    raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")
+
+
+def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
+    if size != 32:
+        raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
+    found: LabelledImages
+    if name == "digits":
+        found = load_handwritten_digits()
+    else:
+        found = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
+    digest = hashlib.sha256(found.train.images.tobytes()).hexdigest()
+    return UnlabelledImages(found.train.images, f"{found.name}, training images", digest)
+
+
+def read_packed(path: Path, size: int) -> UnlabelledImages:
+    """A packed array uint8 [N, size, size, 3], memory-mapped, described by its sidecar where it has one."""
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, OSError, EOFError) as error:
+        raise ValueError(f"{path}: not a whole .npy array ({error}); make it with repr-eval pack") from error
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
+        shape = list(getattr(images, "shape", ()))
+        raise ValueError(
+            f"{path}: holds {getattr(images, 'dtype', 'an archive')} {shape}; needed: uint8 [N, {size}, {size}, 3] "
+            f"(repr-eval pack IMAGES {path.name} --size {size})"
+        )
+    digest = sha256_of(images)
+    sidecar = path.with_suffix(".json")
+    if sidecar.is_file():
+        recorded = json.loads(sidecar.read_text(encoding="utf-8")).get("sha256")
+        if recorded != digest:
+            raise ValueError(
+                f"{path}: its content is not what {sidecar.name} records ({digest} != {recorded}); pack it again"
+            )
+    return UnlabelledImages(images, f"{path.name} ({len(images):,} images)", digest)
+
+
+def sha256_of(images: np.ndarray, rows: int = 8192) -> str:
+    """SHA-256 of the array's bytes in row order, read in blocks."""
+    digest = hashlib.sha256()
+    for start in range(0, len(images), rows):
+        digest.update(np.ascontiguousarray(images[start : start + rows]).data)
+    return digest.hexdigest()
