@@ -6,7 +6,9 @@ import sys
 import click
 
 from repr_eval import __version__
-from repr_eval.cli.training import export_weights, train_gan
+from repr_eval.cli.evaluation import cifar10_svm, digits, svhn_few_labels
+from repr_eval.cli.report import doctor, make_digits, table
+from repr_eval.cli.training import export_weights, pack_images, train_gan
 
 
 class _OneLineErrors(click.Group):
@@ -29,5 +31,15 @@ def main() -> None:
     """Evaluate unsupervised image representations by the DCGAN paper's protocols."""
 
 
-for command in (train_gan, export_weights):
+for command in (
+    pack_images,
+    train_gan,
+    cifar10_svm,
+    svhn_few_labels,
+    digits,
+    table,
+    doctor,
+    export_weights,
+    make_digits,
+):
     main.add_command(command)

@@ -83,12 +83,12 @@ class Adversaries:
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         self.optimisers[name].step()
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name: parameters, buffers, Adam's moments and step counts."""
-        tensors = {}
+        tensors: dict[str, Tensor] = {}
         for name, network in self.networks.items():
             tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
             moments = self.optimisers[name].state_dict()["state"]

@@ -115,7 +115,7 @@ class Discriminator(nn.Module):
             raise ValueError(f"a discriminator of {self.layers} layers has no output unit, only features")
         for h in self.activations(x):
             x = h
-        return self.dense(x.flatten(1)).squeeze(1)  # type: ignore[no-any-return]
+        return self.dense(x.flatten(1)).squeeze(1)
 
 
 class Generator(nn.Module):

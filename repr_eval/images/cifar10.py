@@ -58,6 +58,12 @@ def _find(root: Path) -> tuple[Path, str] | None:
     return None
 
 
+def found_in(root: Path) -> Path | None:
+    """The folder at or below `root` that holds the set, by its names alone."""
+    found = _find(root)
+    return found[0] if found else None
+
+
 def _missing_message(root: DataRoot) -> str:
     archives = [p for p in (root.path / _ARCHIVE, root.path / "cifar10" / _ARCHIVE) if p.exists()]
     if archives:
@@ -89,7 +95,7 @@ def _read_pickles(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         dataset = torchvision_datasets().CIFAR10(str(folder), train=split == "train")
     except RuntimeError as error:
         raise ValueError(
-            f"{folder / _BATCHES}: not CIFAR-10's original files (a file is missing, or its MD5 is not the published one); "
+            f"{folder / _BATCHES}: not CIFAR-10's original files (one is missing, or its MD5 is not the published one); "
             "fetch them again with --download"
         ) from error
     return dataset.data, np.asarray(dataset.targets)

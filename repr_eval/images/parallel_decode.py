@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from itertools import islice
 from multiprocessing.synchronize import Event
@@ -27,7 +27,7 @@ _stop: Event | None = None  # Set in the processes started here, and only there.
 
 def decode_blocks(
     todo: list[int], paths_of: Callable[[int], list[str]], size: int, workers: int
-) -> Iterator[tuple[int, Block]]:
+) -> Generator[tuple[int, Block]]:
     """Decode the files `paths_of(block)` of every block in `todo`, yielding each block when it is ready.
 
     At most two blocks a worker are in flight. With one worker all is done in this process. Closing the generator
@@ -41,18 +41,18 @@ def decode_blocks(
     context = multiprocessing.get_context("spawn")  # Never fork: the caller may run threads.
     stop = context.Event()
     pending: dict[Future[Block], int] = {}
-    with ProcessPoolExecutor(workers, context, _start_worker, (stop,)) as pool:
-        try:
-            while True:
-                for block in islice(queue, 2 * workers - len(pending)):
-                    pending[pool.submit(decode_block, paths_of(block), size)] = block
-                if not pending:
-                    return
-                for future in wait(pending, return_when=FIRST_COMPLETED).done:
-                    yield pending.pop(future), future.result()
-        finally:
-            stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+    pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    try:
+        while True:
+            for block in islice(queue, 2 * workers - len(pending)):
+                pending[pool.submit(decode_block, paths_of(block), size)] = block
+            if not pending:
+                return
+            for future in wait(pending, return_when=FIRST_COMPLETED).done:
+                yield pending.pop(future), future.result()
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)
 
 
 def decode_block(paths: list[str], size: int) -> Block:

@@ -32,9 +32,9 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
     their content where it is known, else by the about.json beside them, else by their folder. Raises MissingData
     where there are none, ValueError on damaged or foreign files.
     """
-    if download and not _find(root.path):
+    if download and not found_in(root.path):
         _download(root.path / "svhn")
-    folder = _find(root.path)
+    folder = found_in(root.path)
     if folder is None:
         raise MissingData(
             f"SVHN not found in {root.path} ({root.why}): looked for train_32x32.mat and test_32x32.mat, there and in "
@@ -49,7 +49,8 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
     return LabelledImages(name, splits["train"], splits["test"], CLASSES, verified=False, remark=remark)
 
 
-def _find(root: Path) -> Path | None:
+def found_in(root: Path) -> Path | None:
+    """The folder at or below `root` that holds both .mat files."""
     for folder in (root, root / "svhn"):
         if all((folder / f"{split}_32x32.mat").is_file() for split in ("train", "test")):
             return folder

@@ -11,6 +11,7 @@ from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.digits import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.locate import data_root
+from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 
 NAMES = ("cifar10", "svhn", "digits")
@@ -36,6 +37,10 @@ def unlabelled_images(
     if data in NAMES:
         return _named(data, size, data_dir)
     path = Path(data)
+    if path.is_dir():
+        packed = (cache or path.parent) / f"{path.resolve().name}-{size}.npy"
+        pack(path, packed, size, progress=progress)
+        return read_packed(packed, size)
     if path.is_file():
         return read_packed(path, size)
     raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")

@@ -1,0 +1,176 @@
+"""Commands that evaluate: cifar10-svm, svhn, digits."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repr_eval.cli import options
+from repr_eval.evaluation import Place, Protocol, evaluate
+from repr_eval.features.representations import BN_MODES, Pixels, Representation, from_weights, untrained
+from repr_eval.gan.networks import ARCHITECTURES
+from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.labelled import LabelledImages
+from repr_eval.images.locate import cache_folder, data_root
+from repr_eval.images.svhn import load_svhn
+from repr_eval.protocols import cifar10, svhn
+from repr_eval.records import Record
+from repr_eval.tables import TABLES, measured_row, write_tables
+
+_SHARED = (
+    click.option("--weights", help="A .safetensors file, a name from pretrained/, or the controls random and pixels. "
+                 "Default: the best shipped model."),
+    click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
+                 help="Of --weights random."),
+    click.option("--width", default=1.0, show_default=True, help="Of --weights random."),
+    click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
+                 help="Batch-norm statistics: of the training images at hand, or those stored with the weights."),
+    click.option("--C", "grid", help="Values of C to choose from, by commas. Default: the protocol's grid."),
+    options.seed,
+    options.device,
+    options.data_dir,
+    click.option("--download", is_flag=True, help="Fetch a missing data set (into the cache folder: always)."),
+    click.option("--store", type=click.Path(path_type=Path), help="Folder of stored features. Default: in the cache."),
+    click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
+                 help="Type in which features are stored and read."),
+    click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
+                 help="Folder of records and tables."),
+)  # fmt: skip
+
+
+def _shared(command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(_SHARED):
+        command = option(command)
+    return command
+
+
+def _representation(
+    weights: str | None, arch: str, width: float, bn: str, seed: int, device: str
+) -> tuple[Representation, str]:
+    chosen = options.chosen_device(device)
+    if weights != "random" and (arch != "dcgan32" or width != 1.0):
+        raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
+    if weights == "pixels":
+        return Pixels(), str(chosen)
+    if weights == "random":
+        if bn == "running":
+            raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
+        return untrained(arch, width, seed, bn=bn, device=chosen), str(chosen)
+    return from_weights(find_weights(weights or best()), bn=bn, device=chosen), str(chosen)
+
+
+def _grid(text: str | None, default: tuple[float, ...]) -> tuple[float, ...]:
+    if text is None:
+        return default
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--C {text!r}: needs numbers with commas between, such as 1e-4,1e-3") from error
+    if not all(0 < value < float("inf") for value in values):
+        raise ValueError(f"--C {text!r}: every value must be above 0 and finite")
+    return values
+
+
+def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[str, Any]) -> None:
+    if data.remark:
+        click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
+    representation, device = _representation(
+        *(settings[name] for name in ("weights", "arch", "width", "bn", "seed", "device"))
+    )
+    store = settings["store"] or cache_folder() / "features"
+    place = Place(settings["out"], store, settings["precision"])
+    command = shlex.join(["repr-eval", *sys.argv[1:]])
+    record = evaluate(
+        family, data, representation, protocol, place, seed=settings["seed"], command=command, device=device
+    )
+    click.echo(_summary(record, TABLES[family]))
+    for path in write_tables(settings["out"]):
+        click.echo(f"wrote {path}", err=True)
+
+
+def _summary(record: Record, measure: str) -> str:
+    row = measured_row(record, measure)
+    interval = f"95% interval of the {row.ci95_of} {100 * (row.ci95_low or 0):.2f} to {100 * (row.ci95_high or 0):.2f}"
+    edge = ", at the edge of its grid" if record.C_at_edge else ""
+    return (
+        f"{row.data}, {row.labels:,} labels, {row.method}, {row.features:,} features: test {measure} "
+        f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; C {row.C:g}{edge}; record {row.record})"
+    )
+
+
+@click.command("cifar10-svm")
+@click.option(
+    "--labels-per-class", type=click.IntRange(2), help="Use so few labels, drawn several times. Default: all."
+)
+@click.option("--draws", type=click.IntRange(1), help="Draws with few labels. Default: 10.")
+@_shared
+def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any) -> None:
+    """L2-SVM on features of CIFAR-10: accuracy with all labels, or with a few a class.
+
+    C is chosen on images held out of the training set; the test set is used once.
+
+    \b
+    Examples:
+      repr-eval cifar10-svm
+      repr-eval cifar10-svm --weights random --labels-per-class 400 --draws 10
+    """
+    if labels_per_class is None and draws is not None:
+        raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
+    data = _load(load_cifar10, settings)
+    Cs, seed = _grid(settings["grid"], cifar10.CS), settings["seed"]
+    if labels_per_class is None:
+        protocol: Protocol = partial(cifar10.all_labels, seed=seed, Cs=Cs)
+    else:
+        protocol = partial(cifar10.low_labels, per_class=labels_per_class, draws=draws or 10, seed=seed, Cs=Cs)
+    _run("cifar10", data, protocol, settings)
+
+
+@click.command("svhn")
+@click.option("--labels", default=1000, show_default=True, help="Labelled training images, as many of each class.")
+@click.option("--draws", type=click.IntRange(1), default=100, show_default=True, help="Draws of them that are tested.")
+@_shared
+def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
+    """L2-SVM on features of SVHN's cropped digits with few labels: test error.
+
+    Any files in SVHN's layout will do; they are named for what they are.
+
+    \b
+    Example:
+      repr-eval svhn --labels 1000 --weights random
+    """
+    if labels < 10 or labels % 10:
+        raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
+    data = _load(load_svhn, settings)
+    protocol = partial(
+        svhn.few_labels, labels=labels, draws=draws, seed=settings["seed"], Cs=_grid(settings["grid"], svhn.CS)
+    )
+    _run("svhn", data, protocol, settings)
+
+
+@click.command("digits")
+@click.option("--labels-per-class", type=click.IntRange(2), default=10, show_default=True)
+@click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
+@_shared
+def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
+    """The low-label protocol on scikit-learn's bundled handwritten digits: needs no data set.
+
+    \b
+    Example:
+      repr-eval digits --weights pixels
+    """
+    protocol = partial(
+        cifar10.low_labels, per_class=labels_per_class, draws=draws, seed=settings["seed"],
+        Cs=_grid(settings["grid"], cifar10.CS),
+    )  # fmt: skip
+    _run("digits", load_handwritten_digits(), protocol, settings)
+
+
+def _load(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> LabelledImages:
+    root = data_root(settings["data_dir"])
+    return load(root, download=settings["download"] or root.own)

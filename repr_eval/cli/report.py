@@ -1,0 +1,58 @@
+"""Commands that report: table, doctor, make-digits."""
+
+from pathlib import Path
+
+import click
+
+from repr_eval.cli import options
+from repr_eval.doctor import report
+from repr_eval.images.house_numbers import write_svhn_layout
+from repr_eval.images.locate import data_root
+from repr_eval.tables import write_tables
+
+
+@click.command("table")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
+              help="Folder of records and tables.")  # fmt: skip
+def table(out: Path) -> None:
+    """Rebuild every CSV and Markdown table from the stored records, the paper's rows beside the measured ones.
+
+    \b
+    Example:
+      repr-eval table --out results
+    """
+    for path in write_tables(out):
+        click.echo(path)
+        if path.suffix == ".md":
+            click.echo("\n" + path.read_text(encoding="utf-8"))
+
+
+@click.command("doctor")
+@options.data_dir
+@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+def doctor(data_dir: Path | None, out: Path) -> None:
+    """Versions, device, memory, disk, which data sets are found where, and which jobs fit.
+
+    \b
+    Example:
+      repr-eval doctor
+    """
+    for line in report(data_root(data_dir), out):
+        click.echo(line)
+
+
+@click.command("make-digits")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--train", "n_train", default=73_257, show_default=True, help="Training images; SVHN's number.")
+@click.option("--test", "n_test", default=26_032, show_default=True, help="Test images; SVHN's number.")
+@click.option("--extra", "n_extra", default=0, show_default=True, help="Extra images; SVHN has 531,131.")
+@options.seed
+def make_digits(folder: Path, n_train: int, n_test: int, n_extra: int, seed: int) -> None:
+    """Draw house-number-like digits into FOLDER in SVHN's layout, to rehearse `repr-eval svhn` without SVHN.
+
+    \b
+    Example:
+      repr-eval make-digits generated --train 2000 --test 1000
+    """
+    write_svhn_layout(folder, n_train, n_test, seed, n_extra)
+    click.echo(f"{folder}: {n_train:,} training, {n_test:,} test and {n_extra:,} extra images")

@@ -1,0 +1,78 @@
+"""What this machine has, what was found where, and which jobs fit."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from repr_eval.features.discriminator import n_features
+from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.pretrained import manifest
+from repr_eval.images import cifar10, svhn
+from repr_eval.images.locate import DataRoot, cache_folder
+from repr_eval.records import machine, versions
+
+# Jobs by images (training, test): what `fits` is about.
+_JOBS = {"cifar10-svm": (50_000, 10_000), "svhn": (73_257, 26_032)}
+
+
+def memory_bytes() -> tuple[int, int]:
+    """(all, available) memory of this machine in bytes, as the system counts it."""
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = os.sysconf("SC_PHYS_PAGES") * page
+    info = Path("/proc/meminfo")
+    if info.is_file():
+        values = dict(line.split(":", 1) for line in info.read_text().splitlines())
+        return total, int(values["MemAvailable"].split()[0]) * 1024
+    return total, os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in os.sysconf_names else total
+
+
+def report(root: DataRoot, out: Path) -> Iterator[str]:
+    """The report, line by line."""
+    yield "versions: " + ", ".join(f"{name} {number}" for name, number in versions().items())
+    yield "device: " + machine("cuda: " + torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA")
+    total, available = memory_bytes()
+    yield f"memory: {total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+    store = cache_folder() / "features"
+    free = shutil.disk_usage(_existing(store)).free
+    yield f"disk: {free / 1e9:.1f} GB free for features in {store}; records and tables go to {out}"
+    yield f"data: looked for in {root.path} ({root.why})"
+    for name, find, layout in (
+        ("CIFAR-10", cifar10.found_in, "cifar-10-batches-py/ or {train,test}/<class>/*.png"),
+        ("SVHN layout", svhn.found_in, "train_32x32.mat and test_32x32.mat"),
+    ):
+        where = find(root.path)
+        yield f"  {name}: " + (f"in {where}" if where else f"not found ({layout}); --download fetches it")
+    yield from _weights()
+    yield from _jobs(available, free)
+
+
+def _weights() -> Iterator[str]:
+    try:
+        content = manifest()
+    except ValueError as error:
+        yield f"shipped weights: {error}"
+        return
+    yield "shipped weights: " + ", ".join(
+        name + (" (best)" if name == content["best"] else "") for name in content["models"]
+    )
+
+
+def _jobs(available: int, free: int) -> Iterator[str]:
+    d = n_features(Discriminator(architecture_named("dcgan32")))
+    for job, (train, test) in _JOBS.items():
+        disk = (train + test) * d * 2
+        # The memory map is cached as far as memory reaches; what must be there is blocks, scores, weights and networks.
+        memory = 2 * 10**9
+        fits = memory <= available and disk <= free
+        slow = "" if disk <= available else ", slowly: the features are larger than the memory that caches them"
+        yield (
+            f"{job} with {d:,} features: {disk / 1e9:.1f} GB of disk, {memory / 1e9:.0f} GB of memory and "
+            f"{disk / 1e9:.1f} GB to cache them: " + (f"fits{slow}" if fits else "does not fit")
+        )
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)

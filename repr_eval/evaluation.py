@@ -1,0 +1,99 @@
+"""One evaluation, from a data set and a representation to a stored record."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from repr_eval.features.representations import Representation
+from repr_eval.features.store import stored_features
+from repr_eval.images.labelled import LabelledImages, Split
+from repr_eval.protocols.draws import save_lists
+from repr_eval.protocols.outcome import Features, Outcome
+from repr_eval.records import Record, append_record, commit, machine, versions
+
+Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an evaluation reads and writes."""
+
+    out: Path  # records and index lists
+    store: Path  # features
+    precision: str = "float16"  # of stored features
+
+
+def evaluate(
+    family: str, data: LabelledImages, representation: Representation, protocol: Protocol, place: Place, *,
+    seed: int, command: str, device: str,
+) -> Record:  # fmt: skip
+    """Extract (or find stored) features of both splits, run the protocol, append the record to `place.out`.
+
+    `family` is the table it belongs to: cifar10, svhn or digits.
+    """
+    started = time.perf_counter()
+    adapted = representation.adapted(data.train.images, data.train.fingerprint)
+    train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
+    extracted = time.perf_counter() - started
+    outcome = protocol(train, test)
+    record = Record(
+        time=datetime.now(UTC).isoformat(timespec="seconds"),
+        protocol=f"{family}/{outcome.protocol}",
+        dataset=_describe(data),
+        method=adapted.description.method,
+        trained_on=adapted.description.trained_on,
+        layers=adapted.description.layers,
+        n_features=adapted.description.n_features,
+        max_units=adapted.description.max_units,
+        representation=adapted.description.settings | {"stored_as": place.precision},
+        labels=outcome.labels,
+        seed=seed,
+        lists_sha256=save_lists(place.out / "draws", outcome.lists),
+        C=outcome.validation.C,
+        C_at_edge=outcome.validation.at_edge,
+        validation_n=outcome.validation.n,
+        validation_correct={f"{C:g}": counts for C, counts in outcome.validation.correct.items()},
+        test_n=outcome.n_test,
+        test_correct=outcome.test_correct,
+        largest_gap=outcome.largest_gap,
+        seconds={
+            "features": round(extracted, 1),
+            "selection": round(outcome.selection_seconds, 1),
+            "test": round(outcome.test_seconds, 1),
+        },
+        versions=versions(),
+        machine=machine(device),
+        commit=commit(),
+        command=command,
+    )
+    append_record(place.out, record)
+    return record
+
+
+def features_of(split: Split, representation: Representation, place: Place) -> Features:
+    """The split's features, from the store or made and stored."""
+    description = representation.description
+    settings = {**description.settings, "images": split.pixel_fingerprint, "order": split.fingerprint}
+
+    def fill(out: np.ndarray) -> None:
+        representation.fill(split.images, out)
+
+    shape = (len(split.labels), description.n_features)
+    X = stored_features(place.store, settings | {"precision": place.precision}, shape, fill)
+    return Features(X, split.labels)
+
+
+def _describe(data: LabelledImages) -> dict[str, object]:
+    return {
+        "name": data.name,
+        "verified": data.verified,
+        "remark": data.remark,
+        "train_fingerprint": data.train.fingerprint,
+        "test_fingerprint": data.test.fingerprint,
+        "n_train": len(data.train.labels),
+        "n_test": len(data.test.labels),
+    }

@@ -1,0 +1,68 @@
+"""Features on disk, keyed by everything that can change them: written under a temporary name, then renamed.
+
+An entry is a folder's worth of nothing but `KEY.npy` (float16 or float32 [N, D], memory-mapped on reading) and
+`KEY.json`, the settings that the key is the hash of. The .json is written first, so that an array without its
+description cannot occur; an interrupted write leaves neither under its final name.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from repr_eval.atomic import replacing, write_text
+
+VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers
+Fill = Callable[[np.ndarray], None]  # writes the features into an array [N, D]
+
+
+def key_of(settings: dict[str, Any]) -> str:
+    """The name of the entry for `settings` (JSON-able)."""
+    text = json.dumps({"version": VERSION, **settings}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, int], fill: Fill) -> np.ndarray:
+    """The features for `settings`, memory-mapped read-only: from `folder`, or made there by `fill` first.
+
+    `settings["precision"]` is the stored type, float16 or float32. An entry of another shape or type (a damaged file)
+    is made again.
+    """
+    path = folder / f"{key_of(settings)}.npy"
+    dtype = np.dtype(settings["precision"])
+    found = _open(path, shape, dtype)
+    if found is not None:
+        return found
+    write_text(path.with_suffix(".json"), json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n")
+    with replacing(path) as partial:
+        _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
+        array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        fill(array)
+        array.flush()
+        del array
+    made = _open(path, shape, dtype)
+    if made is None:
+        raise OSError(f"{path}: could not be read back after writing")
+    return made
+
+
+def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray | None:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return array if array.shape == shape and array.dtype == dtype else None
+
+
+def _check_space(path: Path, needed: int) -> None:
+    """Raise OSError unless the disk has room: a memory map on a full disk ends in a signal, not in an error."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(
+            f"{path.parent}: features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
+            "make room, or name another place in $REPR_EVAL_CACHE"
+        )

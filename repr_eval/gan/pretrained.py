@@ -1,0 +1,46 @@
+"""The weights that ship with repr-eval: `pretrained/NAME.safetensors`, described in `pretrained/manifest.json`."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDERS = (_PACKAGE.parent / "pretrained", _PACKAGE / "pretrained")  # in a checkout, in an installed package
+
+
+def folder() -> Path:
+    """The folder of shipped weights."""
+    for path in _FOLDERS:
+        if (path / "manifest.json").is_file():
+            return path
+    raise ValueError(f"no shipped weights: {_FOLDERS[0]} has no manifest.json; name a .safetensors file instead")
+
+
+def manifest() -> dict[str, Any]:
+    """The manifest: "best", the name of the best discriminator, and "models", one description a name."""
+    path = folder() / "manifest.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["models"][content["best"]]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: not a manifest of shipped weights ({error!r})") from error
+    return dict(content)
+
+
+def best() -> str:
+    """The name of the best shipped discriminator."""
+    return str(manifest()["best"])
+
+
+def find_weights(name: str) -> Path:
+    """The file of shipped weights called `name`, or the path `name` itself. ValueError says what there is instead."""
+    path = Path(name)
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise ValueError(f"{name}: no such weights file")
+    shipped = folder() / f"{name}.safetensors"
+    if not shipped.is_file():
+        names = ", ".join(sorted(p.stem for p in folder().glob("*.safetensors")))
+        raise ValueError(f"no weights called {name!r}; shipped are {names}; the controls are random and pixels")
+    return shipped

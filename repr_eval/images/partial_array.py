@@ -1,0 +1,188 @@
+"""A large uint8 array on disk, filled block by block in any order, that survives being killed at any moment.
+
+Beside the array `.partial-NAME` lies a journal, `.partial-NAME.journal`: one line of JSON that says what the array is
+to hold (the key), then one line for every finished block. The order of writes is the whole idea: rows reach the disk
+before the journal names their block, and the journal is emptied before an array is begun anew.
+"""
+
+import errno
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+if sys.platform != "win32":
+    import fcntl
+
+logger = logging.getLogger(__name__)
+
+# A kill loses at most this much finished work; a sync costs milliseconds.
+SYNC_SECONDS = 2.0
+
+
+class PartialArray:
+    """A uint8 array of `shape` on its way to becoming `out`; `done` maps its finished blocks to their notes.
+
+    `key` is everything that decides the content. A partial array found with another key is thrown away (a warning
+    is logged), one with the same key is taken up.
+    Used as a context, which holds a lock against a second run; leaving it, also by an error, records what is finished.
+    """
+
+    def __init__(self, out: Path, shape: tuple[int, ...], key: dict[str, Any]) -> None:
+        self.out = out
+        self.shape = shape
+        self.key = key
+        self.path, self.journal_path, self.compact_path = partial_paths(out)
+        self.done: dict[int, Any] = {}
+        self._unsynced: dict[int, Any] = {}
+        self._synced_at = time.monotonic()
+
+    def __enter__(self) -> Self:
+        with naming(self.journal_path):
+            self.out.parent.mkdir(parents=True, exist_ok=True)
+            self._journal = open(self.journal_path, "a+b")
+        try:
+            self._lock()
+            if not self._take_up():
+                self._begin()
+        except BaseException:
+            self._journal.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.sync()
+        finally:
+            self._journal.close()
+
+    def write(self, block: int, start: int, rows: npt.NDArray[np.uint8], note: Any) -> None:
+        """Store `rows` from row `start` on, finishing `block`; `note` (plain JSON) is kept in `done`."""
+        self.array[start : start + len(rows)] = rows
+        self._unsynced[block] = self.done[block] = note
+        if time.monotonic() - self._synced_at >= SYNC_SECONDS:
+            self.sync()
+
+    def sync(self) -> None:
+        """Bring all rows to the disk, then say so in the journal."""
+        if self._unsynced:
+            with naming(self.path):
+                self.array.flush()
+            self._append(*({"block": block, "note": note} for block, note in self._unsynced.items()))
+            self._unsynced.clear()
+        self._synced_at = time.monotonic()
+
+    def _lock(self) -> None:
+        if sys.platform == "win32":
+            return
+        try:
+            fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FileExistsError(f"{self.out}: another run is writing it") from error
+        except OSError as error:
+            logger.warning("%s: cannot be locked (%s); let no other run write it", self.journal_path, error)
+
+    def _take_up(self) -> bool:
+        """Read the journal; False where there is nothing to go on from."""
+        lines, end = self._read_journal()
+        if not lines or not self.path.exists():
+            return False
+        found = lines[0]
+        changed = [name for name in self.key if found.get(name) != self.key[name]]
+        if changed:
+            logger.warning("%s: %s changed since it was begun; starting over", self.path, ", ".join(changed))
+            return False
+        self.array = np.lib.format.open_memmap(self.path, mode="r+")
+        self._journal.truncate(end)
+        self.done = {line["block"]: line["note"] for line in lines[1:]}
+        return True
+
+    def _read_journal(self) -> tuple[list[Any], int]:
+        """The journal's whole lines, and where they end: a kill can leave half a line behind them."""
+        lines, end = [], 0
+        self._journal.seek(0)
+        for line in self._journal:
+            try:
+                lines.append(json.loads(line.decode() if line.endswith(b"\n") else ""))
+            except ValueError:
+                break
+            end += len(line)
+        return lines, end
+
+    def _begin(self) -> None:
+        self._journal.truncate(0)
+        os.fsync(self._journal.fileno())
+        try:
+            self.array = create_array(self.path, self.shape)
+            self._append(self.key)
+        except BaseException:
+            self.path.unlink(missing_ok=True)
+            self.journal_path.unlink()
+            raise
+
+    def _append(self, *lines: Any) -> None:
+        with naming(self.journal_path):
+            self._journal.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
+            self._journal.flush()
+            os.fsync(self._journal.fileno())
+
+
+def partial_paths(out: Path) -> tuple[Path, Path, Path]:
+    """Where the unfinished `out`, its journal, and a copy of it without unwanted rows lie."""
+    path = out.with_name(f".partial-{out.name}")
+    return path, path.with_name(f"{path.name}.journal"), path.with_name(f"{path.name}.compact")
+
+
+def remove_leftovers(out: Path) -> None:
+    """Remove whatever is left of an unfinished `out`."""
+    for path in partial_paths(out):
+        path.unlink(missing_ok=True)
+
+
+def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
+    """A new .npy file of uint8 zeros, memory-mapped, its space on the disk already taken.
+
+    Taken now since a write through the map to a full disk would not raise but kill the process (SIGBUS).
+    """
+    try:
+        with naming(path):
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+            with open(path, "r+b") as file:
+                _reserve(file.fileno(), os.path.getsize(path))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+    return array
+
+
+def _reserve(file: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    start = os.lseek(file, 4096, os.SEEK_SET)  # Past the header; macOS has no posix_fallocate.
+    zeros = bytes(1 << 20)
+    while start < size:
+        start += os.write(file, zeros[: size - start])
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that does not say which file it is about (a full disk's does not) the name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        reason = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, reason, str(path)) from error

@@ -1,0 +1,50 @@
+"""The rows of the paper's tables (Radford et al. 2015, tables 1 and 2), for the tables to set beside measured ones."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """`accuracy` is a fraction; `spread` is what the paper prints after its plus-minus sign, a fraction too."""
+
+    protocol: str
+    dataset: str
+    method: str
+    accuracy: float
+    spread: float | None = None
+    max_units: int | None = None
+    labels: int | None = None
+    trained_on: str = ""
+
+
+_CIFAR10 = (
+    # method, accuracy with all labels, with 400 a class, its spread, most units in a layer
+    ("1-layer K-means", 0.806, 0.637, 0.007, 4800, "CIFAR-10"),
+    ("3-layer K-means, learned RF", 0.820, 0.707, 0.007, 3200, "CIFAR-10"),
+    ("View-invariant K-means", 0.819, 0.726, 0.007, 6400, "CIFAR-10"),
+    ("Exemplar CNN", 0.843, 0.774, 0.002, 1024, "unlabelled STL-10"),
+    ("DCGAN + L2-SVM", 0.828, 0.738, 0.004, 512, "ImageNet-1k"),
+)
+_SVHN = (
+    ("KNN", 0.7793),
+    ("TSVM", 0.6655),
+    ("M1 + KNN", 0.6563),
+    ("M1 + TSVM", 0.5433),
+    ("M1 + M2", 0.3602),
+    ("SWWAE without dropout", 0.2783),
+    ("SWWAE with dropout", 0.2356),
+    ("DCGAN + L2-SVM", 0.2248),
+    ("Supervised CNN of the same architecture (validation error)", 0.2887),
+)
+
+PAPER_ROWS = (
+    *(
+        PaperRow("cifar10/all-labels/1", "CIFAR-10", method, full, None, units, 50_000, data)
+        for method, full, _, _, units, data in _CIFAR10
+    ),
+    *(
+        PaperRow("cifar10/per-class/1", "CIFAR-10", method, low, spread, units, 4_000, data)
+        for method, _, low, spread, units, data in _CIFAR10
+    ),
+    *(PaperRow("svhn/few-labels/1", "SVHN", method, 1 - error, labels=1_000) for method, error in _SVHN),
+)

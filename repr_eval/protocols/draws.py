@@ -1,0 +1,72 @@
+"""Which images are labelled, held out, drawn: index lists that are the same on every machine, saved and hashed.
+
+Indices refer to a split's canonical order (images.labelled), so they mean the same images whatever layout the data
+came in. Random numbers come from `numpy.random.RandomState`, whose streams are frozen for good, seeded by a SHA-256 of
+what they are for.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from repr_eval.atomic import replacing
+
+
+def stream(purpose: str, seed: int, draw: int = 0) -> np.random.RandomState:
+    """The random numbers of one use: of draw number `draw` for `purpose` under `seed`."""
+    digest = hashlib.sha256(f"{purpose}/{seed}/{draw}".encode()).digest()
+    return np.random.RandomState(np.frombuffer(digest, np.uint32))
+
+
+def per_class_draw(labels: np.ndarray, per_class: int, rng: np.random.RandomState) -> np.ndarray:
+    """Indices int64 [classes * per_class], sorted, of `per_class` images of every class in `labels` [N].
+
+    ValueError where a class has fewer.
+    """
+    if per_class < 1:
+        raise ValueError(f"{per_class} labels a class: needs at least 1")
+    chosen = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) < per_class:
+            raise ValueError(f"class {label} has {len(members)} images, too few for a draw of {per_class} a class")
+        chosen.append(rng.permutation(members)[:per_class])
+    return np.sort(np.concatenate(chosen)).astype(np.int64)
+
+
+def per_class_draws(
+    labels: np.ndarray, per_class: int, draws: int, purpose: str, seed: int, pool: np.ndarray | None = None
+) -> np.ndarray:
+    """`draws` independent draws, int64 [draws, classes * per_class], from the images `pool` [M] (all, if None)."""
+    if draws < 1:
+        raise ValueError(f"{draws} draws: needs at least 1")
+    pool = np.arange(len(labels)) if pool is None else pool
+    return np.stack(
+        [pool[per_class_draw(labels[pool], per_class, stream(purpose, seed, draw))] for draw in range(draws)]
+    )
+
+
+def split_off(labels: np.ndarray, per_class: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """(rest, held out): indices into `labels`, `per_class` images of every class held out."""
+    held_out = per_class_draw(labels, per_class, rng)
+    return np.setdiff1d(np.arange(len(labels)), held_out), held_out
+
+
+def digest_of(lists: dict[str, np.ndarray]) -> str:
+    """SHA-256 over the names and values of index lists."""
+    digest = hashlib.sha256()
+    for name, indices in sorted(lists.items()):
+        digest.update(f"{name}{list(indices.shape)}".encode())
+        digest.update(np.ascontiguousarray(indices, dtype="<i8").tobytes())
+    return digest.hexdigest()
+
+
+def save_lists(folder: Path, lists: dict[str, np.ndarray]) -> str:
+    """Write the lists to `folder`/DIGEST.npz, unless they are there, and return their digest."""
+    digest = digest_of(lists)
+    path = folder / f"{digest[:16]}.npz"
+    if not path.exists():
+        with replacing(path) as partial, open(partial, "wb") as file:
+            np.savez_compressed(file, **lists)  # type: ignore[arg-type]
+    return digest

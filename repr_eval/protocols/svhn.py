@@ -1,0 +1,53 @@
+"""The SVHN protocol with few labels [paper, section 5.2; released code, svhn_semisup_analysis.py], frozen."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from tqdm import tqdm
+
+from repr_eval.protocols.draws import per_class_draws, stream
+from repr_eval.protocols.outcome import TOL, Features, Outcome
+from repr_eval.protocols.selection import count_correct, select_C
+from repr_eval.svm.estimator import fit_path
+
+FEW_LABELS = "few-labels/1"
+CS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
+VALIDATION_IMAGES = 10_000  # held out of the training set
+SMALL_SHARE = 0.23  # of a training set too small for that: 3,008 of svhn-grey's 13,079
+VALIDATION_DRAWS = 10
+
+
+def held_out_size(n: int) -> int:
+    """How many of `n` training images validate: 10,000 of SVHN's 73,257; 23% of sets below 40,000."""
+    return VALIDATION_IMAGES if n >= 4 * VALIDATION_IMAGES else int(SMALL_SHARE * n)
+
+
+def few_labels(
+    train: Features, test: Features, labels: int, draws: int, seed: int,
+    Cs: Sequence[float] = CS, progress: bool = True,
+) -> Outcome:  # fmt: skip
+    """`labels` labels, as many of each class: C by the mean error on held-out images over 10 draws, then fresh draws.
+
+    10,000 training images (fewer of a small set) are held out, a fixed random choice. For every C the classifiers of
+    10 draws from the rest are judged on them; with the best C, `draws` fresh draws are fitted and tested.
+    """
+    started = time.perf_counter()
+    classes = len(np.unique(train.y))
+    if labels < classes or labels % classes:
+        raise ValueError(f"{labels} labels cannot be shared by {classes} classes; choose a multiple of {classes}")
+    order = stream(f"{FEW_LABELS}/held-out", seed).permutation(len(train.y))
+    size = held_out_size(len(train.y))
+    held_out, pool = np.sort(order[:size]), np.sort(order[size:])
+    per_class = labels // classes
+    tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)
+    drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
+    validation = select_C(train.X, train.y, [(rows, held_out) for rows in tuning], Cs, TOL, progress)
+    chosen = time.perf_counter()
+    bar = tqdm(drawn, desc="draws", unit="draw", disable=not progress, leave=False)
+    models = [next(fit_path(train.X, train.y, [validation.C], index=rows, tol=TOL)) for rows in bar]
+    correct = count_correct(models, test.X, test.y)
+    return Outcome(
+        FEW_LABELS, labels, validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),
+        {"held_out": held_out, "tune": tuning, "draws": drawn}, chosen - started, time.perf_counter() - chosen,
+    )  # fmt: skip

@@ -1,0 +1,137 @@
+"""Measurements as records: one frozen dataclass, one line of JSON in records.jsonl, appended whole or not at all.
+
+A record holds counts and settings; rates and intervals are made from it by `tables`. The file is only ever appended
+to, under a lock, so that any number of runs may write to one folder.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+FILE = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement: a representation under a protocol on a data set."""
+
+    time: str  # UTC, ISO 8601
+    protocol: str  # e.g. "cifar10/all-labels/1"
+    dataset: dict[str, Any]  # name, verified, remark, fingerprints, counts
+    method: str
+    trained_on: str
+    layers: str
+    n_features: int
+    max_units: int | None
+    representation: dict[str, Any]  # everything that decides the features: weights' hash, batch-norm mode, ...
+    labels: int  # labelled images a classifier is trained on
+    seed: int
+    lists_sha256: str  # of the index lists: held-out images and draws
+    C: float
+    C_at_edge: bool
+    validation_n: int  # held-out images a fold
+    validation_correct: dict[str, list[int]]  # C -> correct, one number a fold
+    test_n: int
+    test_correct: list[int]  # one number a draw
+    largest_gap: float  # relative duality gap of the tested classifiers
+    seconds: dict[str, float]  # features, selection, test
+    versions: dict[str, str]
+    machine: str
+    commit: str
+    command: str
+    format: int = FORMAT
+
+    @property
+    def id(self) -> str:
+        """The first 12 digits of the SHA-256 of the record's line."""
+        return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
+
+    def to_line(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+def append_record(folder: Path, record: Record) -> Path:
+    """Add the record to `folder`/records.jsonl. On a full disk the file is left as it was and OSError raised."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / FILE
+    with open(path, "ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = os.fstat(file.fileno()).st_size
+        line = (record.to_line() + "\n").encode()
+        try:
+            if file.write(line) != len(line):
+                raise OSError(f"{path}: the disk is full; the record was not written")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+    return path
+
+
+def read_records(folder: Path) -> list[Record]:
+    """All records of `folder`, oldest first. ValueError names a line that is not a record."""
+    path = folder / FILE
+    if not path.is_file():
+        raise ValueError(f"{path}: no records; run an evaluation with --out {folder} first")
+    known = {f.name for f in fields(Record)}
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            content = json.loads(line)
+            if content.get("format") != FORMAT or set(content) != known:
+                raise ValueError(f"not a record of format {FORMAT}")
+            records.append(Record(**content))
+        except (ValueError, AttributeError, TypeError) as error:
+            raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
+    return records
+
+
+def versions() -> dict[str, str]:
+    """The versions that a number may depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("repr-eval", "torch", "numpy", "scikit-learn", "scipy", "pillow"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed as a package"
+    return found
+
+
+def machine(device: str) -> str:
+    """Processor, cores and the device used, in words; no host name."""
+    model = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{model}, {cores} cores, {device}"
+
+
+def commit() -> str:
+    """The commit of the checkout that this code runs from, with "+changes" if it differs; "none" outside one."""
+    root = Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return "none"
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return "none"
+    return head + ("+changes" if changed else "")
+
+
+def _git(root: Path, *arguments: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+    ).stdout.strip()

@@ -1,0 +1,161 @@
+"""CSV and Markdown tables, made from records and the paper's rows alone."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+from repr_eval.atomic import write_text
+from repr_eval.paper import PAPER_ROWS, PaperRow
+from repr_eval.records import Record, read_records
+
+# Which protocols a table holds, and whether it speaks of accuracy or of error.
+TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. Rates are fractions in [0, 1]; None is an empty cell.
+
+    `std_of_draws`: standard deviation of the draws' rates (n - 1). `ci95_low`, `ci95_high`: a 95% interval; `ci95_of`
+    says of what: "mean of draws" (Student's t) or, for a single classifier, "test images" (Wilson). `paper_spread`:
+    what the paper prints after a plus-minus sign, whatever it is.
+    """
+
+    protocol: str
+    data: str
+    method: str
+    source: str  # "paper" or "measured"
+    trained_on: str
+    layers: str
+    features: int | None
+    max_units: int | None
+    labels: int | None
+    draws: int | None
+    rate: float  # accuracy or error
+    std_of_draws: float | None
+    ci95_low: float | None
+    ci95_high: float | None
+    ci95_of: str
+    paper_spread: float | None
+    C: float | None
+    C_at_edge: bool | None
+    seconds: float | None
+    record: str
+
+
+def measured_row(record: Record, measure: str) -> Row:
+    """The row of one record, with `measure` "accuracy" or "error"."""
+    right = np.asarray(record.test_correct) / record.test_n
+    rates = right if measure == "accuracy" else 1 - right
+    mean = float(rates.mean())
+    if len(rates) > 1:
+        std = float(rates.std(ddof=1))
+        half = float(stats.t.ppf(0.975, len(rates) - 1)) * std / np.sqrt(len(rates))
+        low, high, of = max(0.0, mean - half), min(1.0, mean + half), "mean of draws"
+    else:
+        interval = stats.binomtest(record.test_correct[0], record.test_n).proportion_ci(method="wilson")
+        low, high = float(interval.low), float(interval.high)
+        if measure == "error":
+            low, high = 1 - high, 1 - low
+        std, of = None, "test images"
+    return Row(
+        record.protocol, record.dataset["name"], record.method, "measured", record.trained_on, record.layers,
+        record.n_features, record.max_units, record.labels, len(rates), mean, std, low, high, of, None, record.C,
+        record.C_at_edge, sum(record.seconds.values()), record.id,
+    )  # fmt: skip
+
+
+def paper_row(row: PaperRow, measure: str) -> Row:
+    """The row of a figure printed in the paper."""
+    rate = row.accuracy if measure == "accuracy" else 1 - row.accuracy
+    return Row(
+        row.protocol, row.dataset, row.method, "paper", row.trained_on, "", None, row.max_units, row.labels, None,
+        round(rate, 6), None, None, None, "", row.spread, None, None, None, "",
+    )  # fmt: skip
+
+
+def newest(records: list[Record]) -> list[Record]:
+    """Of records of the same measurement (all but time, seconds, versions, machine) only the newest."""
+    latest = {}
+    for record in records:
+        what = (
+            record.protocol, record.dataset["test_fingerprint"], record.dataset["train_fingerprint"], record.labels,
+            record.seed, record.lists_sha256, json.dumps(record.representation, sort_keys=True),
+            tuple(sorted(record.validation_correct)),
+        )  # fmt: skip
+        latest[what] = record
+    return list(latest.values())
+
+
+def table_rows(records: list[Record], table: str) -> list[Row]:
+    """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
+    measure = TABLES[table]
+    mine = [r for r in newest(records) if r.protocol.split("/")[0] == table]
+    rows = [paper_row(row, measure) for row in PAPER_ROWS if row.protocol.split("/")[0] == table]
+    rows += sorted(
+        (measured_row(r, measure) for r in mine),
+        key=lambda row: (row.data, row.labels or 0, row.rate if measure == "error" else -row.rate),
+    )
+    return sorted(rows, key=lambda row: row.protocol)  # stable: the order above within a protocol
+
+
+def to_csv(rows: list[Row], measure: str) -> str:
+    """Rows as CSV with a header; the rate's column is called `measure`."""
+    text = io.StringIO()
+    names = [measure if name == "rate" else name for name in Row.__dataclass_fields__]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(names)
+    for row in rows:
+        writer.writerow(["" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in asdict(row).values()])
+    return text.getvalue()
+
+
+def to_markdown(rows: list[Row], measure: str) -> str:
+    """Rows as Markdown, a section a protocol; rates in percent."""
+    sections = []
+    for protocol in dict.fromkeys(row.protocol for row in rows):
+        lines = [
+            f"### {protocol}",
+            "",
+            f"| method | source | data | trained on | layers | features | labels | draws | {measure} % | std of draws "
+            "| 95% interval | of | C |",
+            "|---|---|---|---|---|---:|---:|---:|---:|---:|---|---|---:|",
+        ]
+        lines += [_markdown_line(row) for row in rows if row.protocol == protocol]
+        sections.append("\n".join(lines))
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown_line(row: Row) -> str:
+    interval = "" if row.ci95_low is None or row.ci95_high is None else (
+        f"{100 * row.ci95_low:.2f} to {100 * row.ci95_high:.2f}"
+    )  # fmt: skip
+    spread = "" if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
+    if row.paper_spread is not None:
+        spread = f"printed: {100 * row.paper_spread:.1f}"
+    C = "" if row.C is None else f"{row.C:g}" + (" (edge)" if row.C_at_edge else "")
+    cells = (
+        row.method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
+        row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval, row.ci95_of, C,
+    )  # fmt: skip
+    return "| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |"
+
+
+def write_tables(folder: Path) -> list[Path]:
+    """Rebuild NAME.csv and NAME.md in `folder` from its records, for every table that has a measured row."""
+    records = read_records(folder)
+    written = []
+    for table, measure in TABLES.items():
+        rows = table_rows(records, table)
+        if not any(row.source == "measured" for row in rows):
+            continue
+        for suffix, text in ((".csv", to_csv(rows, measure)), (".md", to_markdown(rows, measure))):
+            path = folder / f"{table}{suffix}"
+            write_text(path, text)
+            written.append(path)
+    return written
