@@ -1,18 +1,44 @@
 """The command line: parses, calls, prints. What it calls can be called from Python as well."""
 
+import importlib
 import os
 import sys
 
 import click
 
 from repr_eval import __version__
-from repr_eval.cli.evaluation import cifar10_svm, digits, svhn_few_labels
-from repr_eval.cli.report import doctor, make_digits, table
-from repr_eval.cli.training import export_weights, pack_images, train_gan
+
+# Command -> module and function. A command's module is imported when it is called: `pack` starts without torch, and so
+# do its worker processes.
+COMMANDS = {
+    "pack": "repr_eval.cli.packing:pack_images",
+    "train-gan": "repr_eval.cli.training:train_gan",
+    "cifar10-svm": "repr_eval.cli.evaluation:cifar10_svm",
+    "svhn": "repr_eval.cli.evaluation:svhn_few_labels",
+    "digits": "repr_eval.cli.evaluation:digits",
+    "table": "repr_eval.cli.report:table",
+    "doctor": "repr_eval.cli.report:doctor",
+    "export-weights": "repr_eval.cli.training:export_weights",
+    "make-digits": "repr_eval.cli.report:make_digits",
+}
 
 
-class _OneLineErrors(click.Group):
-    """Bad input and a failing disk end in one line on stderr and status 1; $REPR_EVAL_DEBUG=1 shows a traceback."""
+class _Commands(click.Group):
+    """The commands above. Bad input and a failing disk end in one line on stderr and exit status 1.
+
+    $REPR_EVAL_DEBUG=1 shows the traceback instead.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, function = COMMANDS[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -25,21 +51,7 @@ class _OneLineErrors(click.Group):
             sys.exit(1)
 
 
-@click.group(cls=_OneLineErrors, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def main() -> None:
     """Evaluate unsupervised image representations by the DCGAN paper's protocols."""
-
-
-for command in (
-    pack_images,
-    train_gan,
-    cifar10_svm,
-    svhn_few_labels,
-    digits,
-    table,
-    doctor,
-    export_weights,
-    make_digits,
-):
-    main.add_command(command)

@@ -1,9 +1,12 @@
 """Options that mean the same in every command."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 data_dir = click.option(
     "--data-dir",
@@ -14,8 +17,10 @@ device = click.option("--device", default="auto", show_default=True, help="auto,
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 
 
-def chosen_device(name: str) -> torch.device:
+def chosen_device(name: str) -> "torch.device":
     """The device called `name`; auto is CUDA where there is one. ValueError on one that is not there."""
+    import torch
+
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

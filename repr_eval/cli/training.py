@@ -1,4 +1,4 @@
-"""Commands that make weights: pack, train-gan, export-weights."""
+"""Commands that make weights: train-gan, export-weights."""
 
 import json
 import signal
@@ -14,29 +14,7 @@ from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import SETTINGS, train
 from repr_eval.gan.weights import export
-from repr_eval.images.pack import pack
 from repr_eval.images.unlabelled import unlabelled_images
-
-
-@click.command("pack")
-@click.argument("images", type=click.Path(path_type=Path))
-@click.argument("out", type=click.Path(path_type=Path))
-@click.option("--size", default=32, show_default=True, type=click.IntRange(1), help="Side of the packed images.")
-@click.option("--workers", type=click.IntRange(1), help="Processes. Default: one a core.")
-@click.option("--skip-unreadable", is_flag=True, help="List files that cannot be read instead of stopping at them.")
-def pack_images(images: Path, out: Path, size: int, workers: int | None, skip_unreadable: bool) -> None:
-    """Pack a folder of images into one uint8 array OUT.npy, with a sidecar OUT.json.
-
-    An interrupted run goes on where it was.
-
-    \b
-    Example:
-      repr-eval pack imagenet/train imagenet32.npy --size 32
-    """
-    report = pack(images, out, size, workers=workers, skip_unreadable=skip_unreadable)
-    click.echo(f"{out}: {report.count:,} images, {len(report.skipped)} skipped, sha256 {report.sha256}")
-    for skipped in report.skipped:
-        click.echo(f"skipped {skipped}", err=True)
 
 
 class _Signals:

@@ -72,8 +72,8 @@ def _missing_message(root: DataRoot) -> str:
             "--download checks its MD5, completes it and unpacks it"
         )
     return (
-        f"CIFAR-10 not found in {root.path} ({root.why}): looked for {_BATCHES}/ and for "
-        f"{{train,test}}/<class>/*.png, there and in cifar10/. With a network: repr-eval cifar10-svm --download"
+        f"CIFAR-10 not found in {root.path} ({root.why}): looked for {_BATCHES}/ and "
+        f"for {{train,test}}/<class>/*.png, there and in cifar10/. With a network: repr-eval cifar10-svm --download"
     )
 
 
@@ -95,7 +95,7 @@ def _read_pickles(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         dataset = torchvision_datasets().CIFAR10(str(folder), train=split == "train")
     except RuntimeError as error:
         raise ValueError(
-            f"{folder / _BATCHES}: not CIFAR-10's original files (one is missing, or its MD5 is not the published one); "
+            f"{folder / _BATCHES}: not the original files (one is missing, or its MD5 is not the published one); "
             "fetch them again with --download"
         ) from error
     return dataset.data, np.asarray(dataset.targets)

@@ -1,0 +1,40 @@
+# make setup: .venv with pinned versions.  make demo: the main job in minutes.  make test: lint, types, tests.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/repr-eval
+DEMO := demo
+SMALL := --arch dcgan32-svhn --width 0.5
+
+.PHONY: setup demo test lint real-data-test clean
+
+setup: $(VENV)/.complete
+
+$(VENV)/.complete: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("repr-eval needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (make PYTHON=...)" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: setup
+	$(RUN) train-gan --data digits $(SMALL) --epochs 43 --max-steps 300 --out $(DEMO)/gan --resume
+	$(RUN) digits --out $(DEMO) --weights $(DEMO)/gan/discriminator.safetensors
+	$(RUN) digits --out $(DEMO) --weights random $(SMALL)
+	$(RUN) digits --out $(DEMO)
+	$(RUN) digits --out $(DEMO) --weights pixels
+	$(RUN) table --out $(DEMO)
+	@echo "tables: $(DEMO)/digits.csv, $(DEMO)/digits.md; samples: $(DEMO)/gan/samples/"
+
+lint: setup
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+# Tests on the real image sets: REPR_EVAL_REAL_DATA names the folder that holds them (tests/test_real_data.py).
+real-data-test: setup
+	$(VENV)/bin/python -m pytest -m real_data
+
+clean:
+	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info
