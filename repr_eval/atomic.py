@@ -11,8 +11,9 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; on success it is synced to disk and becomes `path`.
 
-    On any error, a full disk or an interrupt, the temporary file is removed and `path` is as it was.
-    The temporary name ends like `path`'s own, since some writers choose the format by it.
+    On any error, a full disk or an interrupt, the temporary file is removed and `path` is as it was; an OSError that
+    names no file (a full disk's does not) is raised with `path`'s name. The temporary name ends like `path`'s own,
+    since some writers choose the format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -20,9 +21,10 @@ def replacing(path: Path) -> Iterator[Path]:
     os.close(handle)
     partial = Path(name)
     try:
-        yield partial
-        with open(partial, "rb") as file:
-            os.fsync(file.fileno())
+        with naming(path):
+            yield partial
+            with open(partial, "rb") as file:
+                os.fsync(file.fileno())
         # mkstemp makes files private; these are ordinary results.
         umask = os.umask(0)
         os.umask(umask)
@@ -30,6 +32,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an OSError that does not say which file it is about (a full disk's does not) the name `path`."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def write_text(path: Path, text: str) -> None:

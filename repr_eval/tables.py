@@ -1,12 +1,11 @@
 """CSV and Markdown tables, made from records and the paper's rows alone."""
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from scipy import stats
 
 from repr_eval.atomic import write_text
@@ -104,15 +103,15 @@ def table_rows(records: list[Record], table: str) -> list[Row]:
     return sorted(rows, key=lambda row: row.protocol)  # stable: the order above within a protocol
 
 
+def frame(rows: list[Row], measure: str) -> pd.DataFrame:
+    """Rows as a data frame with nullable columns; the rate's column is called `measure`."""
+    table = pd.DataFrame([asdict(row) for row in rows], columns=list(Row.__dataclass_fields__))
+    return table.convert_dtypes().rename(columns={"rate": measure})
+
+
 def to_csv(rows: list[Row], measure: str) -> str:
-    """Rows as CSV with a header; the rate's column is called `measure`."""
-    text = io.StringIO()
-    names = [measure if name == "rate" else name for name in Row.__dataclass_fields__]
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(names)
-    for row in rows:
-        writer.writerow(["" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in asdict(row).values()])
-    return text.getvalue()
+    """`frame` as CSV, numbers to six digits."""
+    return frame(rows, measure).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def to_markdown(rows: list[Row], measure: str) -> str:

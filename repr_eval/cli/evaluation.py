@@ -39,8 +39,7 @@ _SHARED = (
     click.option("--store", type=click.Path(path_type=Path), help="Folder of stored features. Default: in the cache."),
     click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
                  help="Type in which features are stored and read."),
-    click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-                 help="Folder of records and tables."),
+    options.out,
 )  # fmt: skip
 
 

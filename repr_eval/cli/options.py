@@ -14,6 +14,13 @@ data_dir = click.option(
     help="Folder that holds the data sets. Default: $REPR_EVAL_DATA, else a cache folder.",
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of records and tables.",
+)
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 
 

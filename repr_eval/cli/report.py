@@ -12,8 +12,7 @@ from repr_eval.tables import write_tables
 
 
 @click.command("table")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True,
-              help="Folder of records and tables.")  # fmt: skip
+@options.out
 def table(out: Path) -> None:
     """Rebuild every CSV and Markdown table from the stored records, the paper's rows beside the measured ones.
 
@@ -29,7 +28,7 @@ def table(out: Path) -> None:
 
 @click.command("doctor")
 @options.data_dir
-@click.option("--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True)
+@options.out
 def doctor(data_dir: Path | None, out: Path) -> None:
     """Versions, device, memory, disk, which data sets are found where, and which jobs fit.
 

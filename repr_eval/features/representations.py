@@ -5,6 +5,7 @@ values, all that decides those numbers. One that adapts to a data set without it
 does so in `adapted`, given the training images alone.
 """
 
+import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -75,6 +76,7 @@ class DiscriminatorFeatures:
         if bn not in BN_MODES:
             raise ValueError(f"batch-norm mode {bn!r}; choose from {', '.join(BN_MODES)}")
         self.network, self.bn, self.device, self.progress = network, bn, device or torch.device("cpu"), progress
+        self._train_images: np.ndarray | None = None  # to take statistics from, before the first features are made
         arch = network.arch
         settings = {
             "representation": "discriminator", "arch": arch.name, "width": network.width, "layers": network.layers,
@@ -88,15 +90,18 @@ class DiscriminatorFeatures:
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
         if self.bn == "running":
             return self
-        network = recompute_statistics(self.network, train_images, self.device, self.progress)
-        adapted = DiscriminatorFeatures(
-            network, self.description.method, self.description.trained_on, "running", self.device, self.progress
-        )
+        adapted = copy.copy(self)
+        adapted._train_images = train_images
         settings = self.description.settings | {"bn_images": fingerprint}
         adapted.description = replace(self.description, settings=settings)
         return adapted
 
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
+        if self.bn == "recomputed" and "bn_images" not in self.description.settings:
+            raise ValueError("batch-norm statistics are to be recomputed: call adapted(train_images, ...) first")
+        if self._train_images is not None:
+            self.network = recompute_statistics(self.network, self._train_images, self.device, self.progress)
+            self._train_images = None
         size = self.network.arch.image_size
         if images.shape[1:] != (size, size, 3):
             raise ValueError(f"images are {list(images.shape[1:])}; {self.network.arch.name} takes {size}x{size}x3")

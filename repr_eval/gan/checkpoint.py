@@ -1,5 +1,6 @@
 """Checkpoints of a run: safetensors files named by their step, the last two kept, each complete or absent."""
 
+import logging
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from repr_eval.atomic import replacing
 KEEP = 2
 _NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")
 
+logger = logging.getLogger(__name__)
+
 
 def _stored(folder: Path) -> list[tuple[int, Path]]:
     """(step, file) of every checkpoint in `folder`, oldest first."""
@@ -23,16 +26,23 @@ def _stored(folder: Path) -> list[tuple[int, Path]]:
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None:
     """Store the state after `step` steps; only then remove what is older than the last `KEEP`.
 
-    Raises ValueError, and stores nothing, if a tensor is not finite.
+    Checkpoints of later steps are removed too: a run that stores an earlier step could not read them.
+    Raises ValueError, and stores nothing, if a tensor is not finite; OSError if the disk is full.
     """
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"step {step}: {name} holds NaN or infinity; nothing was stored over the last checkpoint")
     path = folder / f"checkpoint-{step:09d}.safetensors"
     with replacing(path) as partial:
-        save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial)
-    for _, old in _stored(folder)[:-KEEP]:
-        old.unlink()
+        try:
+            save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial)
+        except SafetensorError as error:  # how safetensors reports a full disk
+            raise OSError(f"{path}: could not be written ({error}); the last checkpoint is kept") from error
+    stored = _stored(folder)
+    kept = [path for number, path in stored if number <= step][-KEEP:]
+    for _, old in stored:
+        if old not in kept:
+            old.unlink()
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, Tensor]] | None:
@@ -45,8 +55,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, 
     for step, path in reversed(stored):
         try:
             return step, load_file(path, device=str(device))
-        except (SafetensorError, OSError):
-            continue
+        except (SafetensorError, OSError) as error:
+            logger.warning("%s: damaged (%s); trying the checkpoint before it", path, error)
     if stored:
         raise ValueError(
             f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another --out"

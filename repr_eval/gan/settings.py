@@ -1,7 +1,7 @@
 """The settings of a training run: all that, with the images, decides its weights."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,11 @@ class TrainingSettings:
     def resolved(self) -> "TrainingSettings":
         """These settings with the architecture's defaults filled in, checked."""
         arch = architecture_named(self.arch)
-        values = asdict(self) | {"z_dim": self.z_dim or arch.z_dim, "z": self.z or arch.z}
-        settings = TrainingSettings(**values)
+        settings = replace(
+            self,
+            z_dim=arch.z_dim if self.z_dim is None else self.z_dim,
+            z=arch.z if self.z is None else self.z,
+        )
         settings._check()
         return settings
 

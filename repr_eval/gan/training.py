@@ -24,6 +24,7 @@ from tqdm import tqdm
 from repr_eval.atomic import write_text
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
+from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
@@ -67,16 +68,17 @@ def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None
         if not resume:
             raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
         refuse_changes(read_settings(stored), settings, out)
-    for leftover in out.glob(".partial-*"):
+    for leftover in out.rglob(".partial-*"):
         leftover.unlink()
     write_text(stored, json.dumps({"format": 1, "settings": settings.to_json()}, indent=2) + "\n")
 
 
-def _cut_log(path: Path, step: int) -> None:
-    """Leave the log as it was after `step` steps."""
+def _cut_log(path: Path, step: int) -> list[float]:
+    """Leave the log as it was after `step` steps; D's losses in it."""
     lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
     kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
     write_text(path, LOG_HEADER + "".join(kept))
+    return [float(line.split(",")[2]) for line in kept]
 
 
 class _Log:
@@ -136,7 +138,7 @@ class _Run:
             self.step, tensors = found
             self.players.load_state(tensors)
             self.stored_step = self.step
-        _cut_log(self.out / LOG, self.step)
+        self.log.recent.extend(_cut_log(self.out / LOG, self.step))
 
     def batches(self) -> Iterator[Tensor]:
         """Real batches float [B, 3, S, S] in [-1, 1] from the current step to the last; uint8 until on the device."""
@@ -218,12 +220,12 @@ def train(
     settings = settings.resolved()
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every {checkpoint_every} is less than 1")
+    check_images(images, settings, architecture_named(settings.arch).image_size)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     with _exclusive(out):
         _prepare_folder(out, settings, resume)
         run = _Run(images, settings, out, device)
-        check_images(images, settings, run.players.discriminator.arch.image_size)
         run.restore()
         return _loop(run, checkpoint_every, stop, progress)
 

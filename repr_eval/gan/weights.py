@@ -5,6 +5,8 @@ Nothing here unpickles: a file that is not safetensors is refused by what its fi
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -78,6 +80,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
     return tensors, info
 
 
+@contextmanager
+def _describing(path: Path) -> Iterator[None]:
+    """Name the file whose description a network cannot be built from."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: describes no network that repr-eval can build ({error})") from error
+
+
 def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
     for name, tensor in wanted.items():
@@ -98,7 +109,8 @@ def load_discriminator(path: Path) -> tuple[Discriminator, WeightsInfo]:
     tensors, info = read_tensors(path)
     if info.network != "discriminator":
         raise ValueError(f"{path}: holds a {info.network}; features need a discriminator")
-    network = Discriminator(architecture_named(info.arch), info.width, info.layers, info.eps)
+    with _describing(path):
+        network = Discriminator(architecture_named(info.arch), info.width, info.layers, info.eps)
     _fill(network, tensors, Path(path))
     return network.eval(), info
 
@@ -108,7 +120,8 @@ def load_generator(path: Path) -> tuple[Generator, WeightsInfo]:
     tensors, info = read_tensors(path)
     if info.network != "generator":
         raise ValueError(f"{path}: holds a {info.network}; samples need a generator")
-    network = Generator(architecture_named(info.arch), info.width, info.z_dim, info.eps)
+    with _describing(path):
+        network = Generator(architecture_named(info.arch), info.width, info.z_dim, info.eps)
     _fill(network, tensors, Path(path))
     return network.eval(), info
 

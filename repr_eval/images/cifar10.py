@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.locate import DataRoot, MissingData
@@ -31,12 +31,13 @@ def load_cifar10(root: DataRoot, download: bool = False) -> LabelledImages:
     """CIFAR-10 from `root`, in canonical order, and whether it is the complete published set.
 
     Looks for `cifar-10-batches-py/` and for `{train,test}/<class>/*.png`, in the root itself and in `cifar10/` below
-    it. `download` fetches the original archive with torchvision, which checks its MD5. Raises MissingData (a
-    ValueError) where there is none.
+    it. `download` fetches the original archive with torchvision, which checks its MD5, where there is no set or one of
+    pickles that are not the original ones. Raises MissingData (a ValueError) where there is none.
     """
-    if download and not _find(root.path):
-        _download(root.path)
     found = _find(root.path)
+    if download and (found is None or found[1] == "pickles"):
+        _download(found[0] if found else _download_folder(root.path))
+        found = _find(root.path)
     if found is None:
         raise MissingData(_missing_message(root))
     folder, layout = found
@@ -44,7 +45,7 @@ def load_cifar10(root: DataRoot, download: bool = False) -> LabelledImages:
         split: make_split(*(_read_pickles if layout == "pickles" else _read_folders)(folder, split))
         for split in ("train", "test")
     }
-    remark = "; ".join(filter(None, (_compare(split, splits[split]) for split in splits)))
+    remark = "; ".join(filter(None, (compare(split, splits[split]) for split in splits)))
     name = "CIFAR-10" if not remark else "CIFAR-10 (altered copy)"
     return LabelledImages(name, splits["train"], splits["test"], CLASSES, verified=not remark, remark=remark)
 
@@ -65,10 +66,10 @@ def found_in(root: Path) -> Path | None:
 
 
 def _missing_message(root: DataRoot) -> str:
-    archives = [p for p in (root.path / _ARCHIVE, root.path / "cifar10" / _ARCHIVE) if p.exists()]
-    if archives:
+    archive = _download_folder(root.path) / _ARCHIVE
+    if archive.exists():
         return (
-            f"{archives[0]}: an archive that is not unpacked, or only half downloaded; "
+            f"{archive}: an archive that is not unpacked, or only half downloaded; "
             "--download checks its MD5, completes it and unpacks it"
         )
     return (
@@ -77,8 +78,12 @@ def _missing_message(root: DataRoot) -> str:
     )
 
 
-def _download(folder: Path) -> None:
-    target = folder / "cifar10"
+def _download_folder(root: Path) -> Path:
+    """Where an archive lies that is not unpacked; else cifar10/ below `root`."""
+    return root if (root / _ARCHIVE).exists() else root / "cifar10"
+
+
+def _download(target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     try:
         torchvision_datasets().CIFAR10(str(target), download=True)
@@ -117,14 +122,14 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except Exception as error:  # Pillow's readers raise nearly anything on broken bytes.
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
     if pixels.shape != (32, 32, 3):
         raise ValueError(f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} pixels; CIFAR-10's images are 32x32")
     return pixels
 
 
-def _compare(split: str, found: Split) -> str:
+def compare(split: str, found: Split) -> str:
     """In words, how `found` differs from the published split; empty where it is that split."""
     if found.fingerprint == FINGERPRINTS[split]:
         return ""

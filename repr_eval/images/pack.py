@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from repr_eval.atomic import write_text
+from repr_eval.atomic import naming, write_text
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
-from repr_eval.images.partial_array import PartialArray, create_array, naming, remove_leftovers
+from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
 
 FORMAT = "repr-eval image pack"
 FORMAT_VERSION = 1
@@ -173,8 +173,7 @@ def _publish(partial: PartialArray, job: _Job, decoded_now: int) -> PackReport:
     )
     with open(path, "rb") as file, naming(path):
         os.fsync(file.fileno())
-    with naming(_sidecar_path(report.out)):
-        write_text(_sidecar_path(report.out), _sidecar(report))
+    write_text(_sidecar_path(report.out), _sidecar(report))
     path.replace(report.out)
     remove_leftovers(report.out)
     return report

@@ -5,20 +5,19 @@ to hold (the key), then one line for every finished block. The order of writes i
 before the journal names their block, and the journal is emptied before an array is begun anew.
 """
 
-import errno
 import json
 import logging
 import os
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+
+from repr_eval.atomic import naming
 
 if sys.platform != "win32":
     import fcntl
@@ -174,15 +173,3 @@ def _reserve(file: int, size: int) -> None:
     zeros = bytes(1 << 20)
     while start < size:
         start += os.write(file, zeros[: size - start])
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Give an OSError that does not say which file it is about (a full disk's does not) the name `path`."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is not None:
-            raise
-        reason = error.strerror or str(error)
-        raise OSError(error.errno or errno.EIO, reason, str(path)) from error

@@ -83,10 +83,10 @@ def read_mat(path: Path) -> Split:
         KeyError,
         EOFError,
     ) as error:
-        raise ValueError(f"{path}: not a whole MATLAB v5 file ({error}); fetch it again") from error
+        raise ValueError(f"{path}: not a whole MATLAB v5 file ({error}); remove it and fetch it again") from error
     except Exception as error:
         # zlib.error, struct.error and the like: scipy lets them through from a truncated compressed element.
-        raise ValueError(f"{path}: damaged or truncated ({error}); fetch it again") from error
+        raise ValueError(f"{path}: damaged or truncated ({error}); remove it and fetch it again") from error
     if "X" not in content or "y" not in content:
         raise ValueError(
             f"{path}: a .mat file without X and y; SVHN's cropped digits hold X [32, 32, 3, N] and y [N, 1]"
@@ -118,7 +118,7 @@ def _name_of(folder: Path, train: Split, test: Split) -> str:
     if about.is_file():
         try:
             name = str(json.loads(about.read_text(encoding="utf-8"))["name"])
-        except (json.JSONDecodeError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about}: needs a JSON object with a name ({error!r})") from error
     else:
         name = folder.resolve().name

@@ -4,6 +4,7 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -62,7 +63,7 @@ def read_packed(path: Path, size: int) -> UnlabelledImages:
     """A packed array uint8 [N, size, size, 3], memory-mapped, described by its sidecar where it has one."""
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, TokenError) as error:
         raise ValueError(f"{path}: not a whole .npy array ({error}); make it with repr-eval pack") from error
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
         shape = list(getattr(images, "shape", ()))
@@ -73,12 +74,21 @@ def read_packed(path: Path, size: int) -> UnlabelledImages:
     digest = sha256_of(images)
     sidecar = path.with_suffix(".json")
     if sidecar.is_file():
-        recorded = json.loads(sidecar.read_text(encoding="utf-8")).get("sha256")
+        recorded = _recorded_sha256(sidecar)
         if recorded != digest:
             raise ValueError(
                 f"{path}: its content is not what {sidecar.name} records ({digest} != {recorded}); pack it again"
             )
     return UnlabelledImages(images, f"{path.name} ({len(images):,} images)", digest)
+
+
+def _recorded_sha256(sidecar: Path) -> str:
+    try:
+        return str(json.loads(sidecar.read_text(encoding="utf-8"))["sha256"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{sidecar}: not the sidecar of a packed array ({error!r}); pack the images again, or move it away"
+        ) from error
 
 
 def sha256_of(images: np.ndarray, rows: int = 8192) -> str:
