@@ -10,10 +10,14 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from repr_eval.atomic import naming
 
 FORMAT = 1
 FILE = "records.jsonl"
@@ -59,13 +63,17 @@ class Record:
 
 
 def append_record(folder: Path, record: Record) -> Path:
-    """Add the record to `folder`/records.jsonl. On a full disk the file is left as it was and OSError raised."""
+    """Add the record to `folder`/records.jsonl. On a full disk the file is left as it was and OSError raised.
+
+    A last line without its end (the machine stopped in the middle of it) stays a line of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    with open(path, "ab", buffering=0) as file:
+    with open(path, "a+b", buffering=0) as file, naming(path):
         fcntl.flock(file, fcntl.LOCK_EX)
         before = os.fstat(file.fileno()).st_size
-        line = (record.to_line() + "\n").encode()
+        torn = before > 0 and os.pread(file.fileno(), 1, before - 1) != b"\n"
+        line = ("\n" * torn + record.to_line() + "\n").encode()
         try:
             if file.write(line) != len(line):
                 raise OSError(f"{path}: the disk is full; the record was not written")
@@ -83,7 +91,7 @@ def read_records(folder: Path) -> list[Record]:
         raise ValueError(f"{path}: no records; run an evaluation with --out {folder} first")
     known = {f.name for f in fields(Record)}
     records = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             content = json.loads(line)
             if content.get("format") != FORMAT or set(content) != known:
@@ -92,6 +100,16 @@ def read_records(folder: Path) -> list[Record]:
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
     return records
+
+
+@contextmanager
+def locked_records(folder: Path) -> Iterator[list[Record]]:
+    """All records of `folder`, none of which another process adds meanwhile."""
+    path = folder / FILE
+    with open(path, "rb") if path.is_file() else nullcontext() as file:
+        if file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield read_records(folder)
 
 
 def versions() -> dict[str, str]:

@@ -10,7 +10,7 @@ from scipy import stats
 
 from repr_eval.atomic import write_text
 from repr_eval.paper import PAPER_ROWS, PaperRow
-from repr_eval.records import Record, read_records
+from repr_eval.records import Record, locked_records
 
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
 TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
@@ -146,8 +146,15 @@ def _markdown_line(row: Row) -> str:
 
 
 def write_tables(folder: Path) -> list[Path]:
-    """Rebuild NAME.csv and NAME.md in `folder` from its records, for every table that has a measured row."""
-    records = read_records(folder)
+    """Rebuild NAME.csv and NAME.md in `folder` from its records, for every table that has a measured row.
+
+    Under the records' lock: of runs that end at once, the last to write has read every record.
+    """
+    with locked_records(folder) as records:
+        return _write_tables(folder, records)
+
+
+def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
     written = []
     for table, measure in TABLES.items():
         rows = table_rows(records, table)

@@ -18,7 +18,8 @@ BN_BATCH = 128  # batch over which statistics are recomputed [released code, svh
 
 def to_network(images: np.ndarray, device: torch.device) -> Tensor:
     """Images uint8 [N, S, S, 3] -> float32 [N, 3, S, S] in [-1, 1], channels-last, on `device`."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    images = np.require(images, requirements=("C", "W"))  # torch warns of arrays that may not be written to
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def n_features(network: Discriminator) -> int:

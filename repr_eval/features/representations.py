@@ -49,6 +49,7 @@ class Pixels:
     """Raw pixels in [-1, 1], flattened."""
 
     def __init__(self, image_size: int = 32):
+        self.image_size = image_size
         d = image_size * image_size * 3
         settings = {"representation": "pixels", "scale": "x / 127.5 - 1"}
         self.description = Description("raw pixels", "nothing", "-", d, None, settings)
@@ -57,6 +58,7 @@ class Pixels:
         return self
 
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
+        _check_size(images, self.image_size, "this representation")
         for start in range(0, len(images), 4096):
             block = images[start : start + 4096].astype(np.float32) / 127.5 - 1
             out[start : start + len(block)] = block.reshape(len(block), -1)
@@ -90,6 +92,7 @@ class DiscriminatorFeatures:
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
         if self.bn == "running":
             return self
+        _check_size(train_images, self.network.arch.image_size, self.network.arch.name)
         adapted = copy.copy(self)
         adapted._train_images = train_images
         settings = self.description.settings | {"bn_images": fingerprint}
@@ -99,13 +102,16 @@ class DiscriminatorFeatures:
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
         if self.bn == "recomputed" and "bn_images" not in self.description.settings:
             raise ValueError("batch-norm statistics are to be recomputed: call adapted(train_images, ...) first")
+        _check_size(images, self.network.arch.image_size, self.network.arch.name)
         if self._train_images is not None:
             self.network = recompute_statistics(self.network, self._train_images, self.device, self.progress)
             self._train_images = None
-        size = self.network.arch.image_size
-        if images.shape[1:] != (size, size, 3):
-            raise ValueError(f"images are {list(images.shape[1:])}; {self.network.arch.name} takes {size}x{size}x3")
         extract(self.network, images, self.device, out, self.progress)
+
+
+def _check_size(images: np.ndarray, size: int, taker: str) -> None:
+    if images.shape[1:] != (size, size, 3):
+        raise ValueError(f"images are {list(images.shape[1:])}; {taker} takes {size}x{size}x3")
 
 
 def untrained(arch: str, width: float, seed: int, **options: Any) -> DiscriminatorFeatures:

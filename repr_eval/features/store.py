@@ -52,8 +52,8 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
 
 def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray | None:
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError):
+        array = np.lib.format.open_memmap(path, "r")
+    except (OSError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == dtype else None
 
@@ -64,5 +64,5 @@ def _check_space(path: Path, needed: int) -> None:
     if free < needed:
         raise OSError(
             f"{path.parent}: features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
-            "make room, or name another place in $REPR_EVAL_CACHE"
+            "make room, or name another folder with --store"
         )

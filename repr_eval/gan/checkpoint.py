@@ -26,7 +26,6 @@ def _stored(folder: Path) -> list[tuple[int, Path]]:
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None:
     """Store the state after `step` steps; only then remove what is older than the last `KEEP`.
 
-    Checkpoints of later steps are removed too: a run that stores an earlier step could not read them.
     Raises ValueError, and stores nothing, if a tensor is not finite; OSError if the disk is full.
     """
     for name, tensor in tensors.items():
@@ -38,25 +37,28 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None
             save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial)
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(f"{path}: could not be written ({error}); the last checkpoint is kept") from error
-    stored = _stored(folder)
-    kept = [path for number, path in stored if number <= step][-KEEP:]
-    for _, old in stored:
-        if old not in kept:
-            old.unlink()
+    for _, old in _stored(folder)[:-KEEP]:
+        old.unlink()
 
 
 def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, Tensor]] | None:
     """The newest checkpoint of `folder` that is whole, as (step, tensors), or None where there is none.
 
-    A damaged newest file (a failing disk: an interrupted write leaves none) falls back to the one before it; if no
-    file can be read, ValueError names the newest.
+    A damaged newest file (a failing disk: an interrupted write leaves none) falls back to the one before it and is put
+    aside, so that it is not counted among the last `KEEP`; if no file can be read, ValueError names the newest.
     """
     stored = _stored(folder)
+    damaged: list[Path] = []
     for step, path in reversed(stored):
         try:
-            return step, load_file(path, device=str(device))
-        except (SafetensorError, OSError) as error:
-            logger.warning("%s: damaged (%s); trying the checkpoint before it", path, error)
+            tensors = load_file(path, device=str(device))
+        except (SafetensorError, OSError):
+            damaged.append(path)
+            continue
+        for bad in damaged:
+            bad.rename(bad.with_name(f"damaged-{bad.name}"))
+            logger.warning("%s: damaged; put aside as damaged-%s, going on from step %d", bad, bad.name, step)
+        return step, tensors
     if stored:
         raise ValueError(
             f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another --out"

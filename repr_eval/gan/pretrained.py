@@ -22,7 +22,7 @@ def manifest() -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         content["models"][content["best"]]
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest of shipped weights ({error!r})") from error
     return dict(content)
 
@@ -39,8 +39,11 @@ def find_weights(name: str) -> Path:
         return path
     if path.suffix or len(path.parts) > 1:
         raise ValueError(f"{name}: no such weights file")
-    shipped = folder() / f"{name}.safetensors"
+    try:
+        shipped = folder() / f"{name}.safetensors"
+    except ValueError as error:
+        raise ValueError(f"no weights called {name!r}: {error}") from error
     if not shipped.is_file():
-        names = ", ".join(sorted(p.stem for p in folder().glob("*.safetensors")))
+        names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.safetensors")))
         raise ValueError(f"no weights called {name!r}; shipped are {names}; the controls are random and pixels")
     return shipped

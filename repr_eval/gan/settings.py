@@ -85,7 +85,7 @@ def read_settings(path: Path) -> TrainingSettings:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))["settings"]
         return TrainingSettings(**stored)
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not the settings of a training run ({error})") from error
 
 

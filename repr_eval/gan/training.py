@@ -68,8 +68,9 @@ def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None
         if not resume:
             raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
         refuse_changes(read_settings(stored), settings, out)
-    for leftover in out.rglob(".partial-*"):
-        leftover.unlink()
+    for folder in (out, out / "samples"):
+        for leftover in folder.glob(".partial-*"):
+            leftover.unlink()
     write_text(stored, json.dumps({"format": 1, "settings": settings.to_json()}, indent=2) + "\n")
 
 
@@ -138,6 +139,8 @@ class _Run:
             self.step, tensors = found
             self.players.load_state(tensors)
             self.stored_step = self.step
+            if self.step % self.settings.steps_per_epoch == 0:
+                self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
         self.log.recent.extend(_cut_log(self.out / LOG, self.step))
 
     def batches(self) -> Iterator[Tensor]:

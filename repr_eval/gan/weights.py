@@ -58,15 +58,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path}: no such weights file")
-    with open(path, "rb") as file:
-        head = file.read(16)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
-        raise ValueError(f"{path}: is a pickle (torch.save), which repr-eval never opens; give a .safetensors file")
     try:
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
     except SafetensorError as error:
+        if _looks_pickled(path):
+            raise ValueError(
+                f"{path}: is a pickle (torch.save), which repr-eval never opens; give a .safetensors file"
+            ) from error
         raise ValueError(f"{path}: not a whole safetensors file ({error}); copy or make it again") from error
     if _KEY not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of repr-eval's (no {_KEY!r} in its metadata)")
@@ -78,6 +78,13 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: tensor {name} holds NaN or infinity")
     return tensors, info
+
+
+def _looks_pickled(path: Path) -> bool:
+    """By the first bytes, of a file that is not safetensors: of one that is, they are a length and can be any."""
+    with open(path, "rb") as file:
+        head = file.read(2)
+    return head == b"PK" or head[:1] == b"\x80"
 
 
 @contextmanager

@@ -122,6 +122,8 @@ def _read_image(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"))
+    except MemoryError:
+        raise
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes.
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
     if pixels.shape != (32, 32, 3):

@@ -65,10 +65,12 @@ def read_packed(path: Path, size: int) -> UnlabelledImages:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, TokenError) as error:
         raise ValueError(f"{path}: not a whole .npy array ({error}); make it with repr-eval pack") from error
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
-        shape = list(getattr(images, "shape", ()))
+    if not isinstance(images, np.ndarray):
+        images.close()
+        raise ValueError(f"{path}: is an archive of arrays (.npz); needed: one array, as repr-eval pack makes it")
+    if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
         raise ValueError(
-            f"{path}: holds {getattr(images, 'dtype', 'an archive')} {shape}; needed: uint8 [N, {size}, {size}, 3] "
+            f"{path}: holds {images.dtype} {list(images.shape)}; needed: uint8 [N, {size}, {size}, 3] "
             f"(repr-eval pack IMAGES {path.name} --size {size})"
         )
     digest = sha256_of(images)

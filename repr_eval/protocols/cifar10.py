@@ -7,11 +7,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from repr_eval.protocols.draws import per_class_draws, split_off, stream
 from repr_eval.protocols.outcome import TOL, Features, Outcome
-from repr_eval.protocols.selection import count_correct, select_C
+from repr_eval.protocols.selection import count_correct, fit_draws, select_C
 from repr_eval.svm.estimator import fit_path
 
 ALL_LABELS = "all-labels/1"
@@ -26,7 +25,7 @@ def all_labels(train: Features, test: Features, seed: int, Cs: Sequence[float] =
     The fifth is of the smallest class, and as many of every other.
     """
     started = time.perf_counter()
-    held = np.bincount(train.y).min() // HELD_OUT
+    held = np.unique(train.y, return_counts=True)[1].min() // HELD_OUT
     rest, held_out = split_off(train.y, max(1, int(held)), stream(f"{ALL_LABELS}/held-out", seed))
     validation = select_C(train.X, train.y, [(rest, held_out)], Cs, TOL, progress)
     chosen = time.perf_counter()
@@ -58,8 +57,7 @@ def low_labels(
         folds.append((rows[rest], rows[held_out]))
     validation = select_C(train.X, train.y, folds, Cs, TOL, progress)
     chosen = time.perf_counter()
-    bar = tqdm(drawn, desc="draws", unit="draw", disable=not progress, leave=False)
-    models = [next(fit_path(train.X, train.y, [validation.C], index=rows, tol=TOL)) for rows in bar]
+    models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
     correct = count_correct(models, test.X, test.y)
     return Outcome(
         LOW_LABELS, len(drawn[0]), validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 
@@ -21,6 +22,12 @@ class Validation:
     n: int
     correct: dict[float, list[int]]
     at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
+
+
+def fit_draws(X: Matrix, y: np.ndarray, draws: np.ndarray, C: float, tol: float, progress: bool = True) -> list[L2SVM]:
+    """One classifier for every row of `draws` int64 [draws, n], all with the same C, on all cores."""
+    with tqdm(total=len(draws), desc="draws", unit="draw", disable=not progress, leave=False) as bar:
+        return on_all_cores(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
 
 
 def count_correct(models: Sequence[L2SVM], X: Matrix, y: np.ndarray, index: np.ndarray | None = None) -> list[int]:
@@ -56,9 +63,12 @@ def select_C(
     correct: dict[float, list[int]] = {}
     total = len(folds) * len(grid)
     with tqdm(total=total, desc="choosing C", unit="fit", disable=not progress, leave=False) as bar:
-        for fit_rows, held_out in folds:
-            path = _watched(fit_path(X, y, grid, index=fit_rows, tol=tol), bar)
-            judged = _until_worse(path, X, y, held_out) if len(folds) == 1 else _all(path, X, y, held_out)
+
+        def judge(fold: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, int]]:
+            path = _watched(fit_path(X, y, grid, index=fold[0], tol=tol), bar)
+            return list((_until_worse if len(folds) == 1 else _all)(path, X, y, fold[1]))
+
+        for judged in on_all_cores(judge, folds):
             for C, count in judged:
                 correct.setdefault(C, []).append(count)
     totals = {C: sum(counts) for C, counts in correct.items()}

@@ -4,12 +4,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from repr_eval.protocols.draws import per_class_draws, stream
 from repr_eval.protocols.outcome import TOL, Features, Outcome
-from repr_eval.protocols.selection import count_correct, select_C
-from repr_eval.svm.estimator import fit_path
+from repr_eval.protocols.selection import count_correct, fit_draws, select_C
 
 FEW_LABELS = "few-labels/1"
 CS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
@@ -44,8 +42,7 @@ def few_labels(
     drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
     validation = select_C(train.X, train.y, [(rows, held_out) for rows in tuning], Cs, TOL, progress)
     chosen = time.perf_counter()
-    bar = tqdm(drawn, desc="draws", unit="draw", disable=not progress, leave=False)
-    models = [next(fit_path(train.X, train.y, [validation.C], index=rows, tol=TOL)) for rows in bar]
+    models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
     correct = count_correct(models, test.X, test.y)
     return Outcome(
         FEW_LABELS, labels, validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),

@@ -106,7 +106,7 @@ def fit_path(
     solve = _newton_system(rows) if few is None else GramSolve(few.gram)
     W = None
     for C in Cs:
-        solution = minimise(work, Y, C, tol, max_iter, solve, W)
+        solution = minimise(work, Y.to(work.dtype), C, tol, max_iter, solve, W)
         if not torch.isfinite(solution.primal).all():
             raise ValueError("Input X contains NaN or infinity.")
         if not solution.converged:

@@ -11,20 +11,28 @@ from torch import Tensor
 
 from repr_eval.svm.rows import Rows
 
-# On the diagonal before the factorisation, relative to its mean: makes duplicated rows harmless. It changes |w|^2 by
-# this much of |b|^2, far below any tolerance of the solver.
-JITTER = {torch.float32: 1e-7, torch.float64: 1e-12}
+# On the diagonal before the factorisation, relative to its mean: makes duplicated rows harmless. It raises the
+# objective by the fraction 2C JITTER |x|^2 at most.
+JITTER = 1e-12
 
 
 class FewRows:
-    """`rows` of n < d, and the n x n matrix `reduced` that stands in for them."""
+    """`rows` of n < d, and the n x n matrix `reduced`, float64, that stands in for them."""
 
     def __init__(self, rows: Rows):
         self.rows = rows
-        self.gram = gram(rows)
-        self.gram.diagonal().add_(JITTER[rows.dtype] * self.gram.diagonal().mean())
-        self.factor = torch.linalg.cholesky(self.gram)  # float64: squaring X has squared its condition
-        self.reduced = Rows(self.factor.to(rows.dtype), constant=False)
+        # Rounded to float32, the Gram matrix of rows that span too few dimensions need not be positive definite.
+        for precision in dict.fromkeys((rows.dtype, torch.float64)):
+            self.gram = gram(rows, precision)
+            if not torch.isfinite(self.gram).all():
+                raise ValueError("Input X contains NaN or infinity.")
+            self.gram.diagonal().add_(JITTER * self.gram.diagonal().mean())
+            self.factor, failed = torch.linalg.cholesky_ex(self.gram)  # float64: squaring X has squared its condition
+            if not failed:
+                break
+        else:
+            raise ValueError("the rows of X are too alike, or their values too large, for float64 to tell them apart")
+        self.reduced = Rows(self.factor, constant=False)
 
     def lift(self, w: Tensor) -> Tensor:
         """Weights [n, k] found on `reduced` -> weights [d, k] of the features."""
@@ -32,11 +40,11 @@ class FewRows:
         return self.rows.adjoint(b)
 
 
-def gram(rows: Rows) -> Tensor:
-    """X X^T, float64 [n, n], the constant column included; products in the compute type, in blocks of columns."""
+def gram(rows: Rows, precision: torch.dtype) -> Tensor:
+    """X X^T, float64 [n, n], the constant column included; products in `precision`, in blocks of columns."""
     X = rows.take(slice(None))
     K = torch.zeros(rows.n, rows.n, dtype=torch.float64, device=rows.device)
     for start in range(0, rows.d, 4096):
-        part = X[:, start : start + 4096]
+        part = X[:, start : start + 4096].to(precision)
         K += part @ part.T
     return K

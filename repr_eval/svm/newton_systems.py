@@ -58,10 +58,13 @@ class GramSolve:
     def __call__(self, rows: Rows, active: Tensor, g: Tensor, C: float, enough: Tensor) -> tuple[Tensor, Tensor, int]:
         Xg = rows.scores(g).double()
         B = torch.zeros_like(Xg)
-        for k in range(g.shape[1]):
-            A = active[:, k].nonzero().squeeze(1)
-            system = self.K[A][:, A]
+        # Classes with the same active rows (all of them, at a cold start) share a factorisation.
+        patterns, pattern_of = torch.unique(active > 0, dim=1, return_inverse=True)
+        for number, pattern in enumerate(patterns.T):
+            A, classes = pattern.nonzero().squeeze(1), (pattern_of == number).nonzero().squeeze(1)
+            system = self.K.index_select(0, A).index_select(1, A)
             system.diagonal().add_(1 / (2 * C))
-            B[A, k] = torch.cholesky_solve(Xg[A, k, None], torch.linalg.cholesky(system)).squeeze(1)
+            solved = torch.cholesky_solve(Xg[A][:, classes], torch.linalg.cholesky(system))
+            B[A[:, None], classes] = solved
         S = rows.adjoint(B) - g
         return S, rows.scores(S), 3

@@ -3,21 +3,18 @@
 The matrix stays what it is (array, memory map, tensor; float16, bfloat16, float32 or float64); a block at a time is
 brought to the compute type, float64 for float64 and float32 for the rest. `index` selects rows without a copy of them,
 `constant` appends a column of ones that is never stored.
-
-On a CPU every core takes its own share of the blocks through both products by itself: products with ten columns are too
-small to be worth sharing, and threads that wait for each other after every one of them cost more than the products.
+On a CPU every core takes its own share of the blocks through both products by itself.
 """
 
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import TypeVar
 
 import numpy as np
 import torch
-from threadpoolctl import ThreadpoolController
 from torch import Tensor
+
+from repr_eval.svm.cores import on_all_cores
 
 BLOCK_BYTES = 4 << 20  # of one block in the compute type: the second product finds it in cache
 T = TypeVar("T")
@@ -83,16 +80,9 @@ class Rows:
     def _share_out(self, work: Callable[[Blocks], T]) -> list[T]:
         """`work` on contiguous shares of the blocks, one a core, and their results in order."""
         starts = list(range(0, self.n, self.block))
-        threads = torch.get_num_threads()
-        if self.device.type != "cpu" or threads == 1 or len(starts) < 2 * threads:
-            return [work(self._blocks(starts))]
-        shares = [list(part) for part in np.array_split(np.array(starts), threads)]
-        pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            with pool, _blas().limit(limits=1):
-                return list(pool.map(lambda share: work(self._blocks(share)), shares))
-        finally:
-            torch.set_num_threads(threads)
+        threads = torch.get_num_threads() if self.device.type == "cpu" and len(starts) > 1 else 1
+        shares = [part.tolist() for part in np.array_split(np.array(starts), min(threads, len(starts)))]
+        return on_all_cores(lambda share: work(self._blocks(share)), shares)
 
     def _blocks(self, starts: list[int]) -> Blocks:
         """(rows, features [b, d'] in the compute type, *without* the constant column) from each of `starts`."""
@@ -115,15 +105,11 @@ class Rows:
         return _product(x, W[:-1]) + W[-1] if self.constant else _product(x, W)
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    return ThreadpoolController().select(user_api="blas")
-
-
 def _product(A: Tensor, B: Tensor) -> Tensor:
     """A B. On a CPU by NumPy's BLAS: with ten columns it is two to three times as fast as torch's."""
     if A.device.type == "cpu":
-        return torch.from_numpy(A.numpy() @ B.numpy())
+        with np.errstate(over="ignore", invalid="ignore"):  # who reads the objective sees what is not finite
+            return torch.from_numpy(A.numpy() @ B.numpy())
     return A @ B
 
 
