@@ -37,7 +37,7 @@ def find_weights(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    if path.suffix or len(path.parts) > 1:
+    if path.suffix == ".safetensors" or len(path.parts) > 1:
         raise ValueError(f"{name}: no such weights file")
     try:
         shipped = folder() / f"{name}.safetensors"
