@@ -23,7 +23,7 @@ from repr_eval.features.representations import Pixels, from_weights
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.labelled import LabelledImages, make_split
+from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.locate import data_root
 from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
@@ -50,13 +50,13 @@ def grey(real: Path) -> LabelledImages:
     return load_svhn(data_root(real / "svhn-grey"))
 
 
-def test_class_folders_are_recognised_as_the_complete_cifar10(cifar):
+def test_class_folders_are_recognised_as_the_complete_cifar10(cifar: LabelledImages) -> None:
     assert (cifar.name, cifar.verified, cifar.remark) == ("CIFAR-10", True, "")
     assert np.bincount(cifar.train.labels).tolist() == [5000] * 10
     assert np.bincount(cifar.test.labels).tolist() == [1000] * 10
 
 
-def test_altered_copies_of_cifar10_are_reported_for_what_they_are(cifar):
+def test_altered_copies_of_cifar10_are_reported_for_what_they_are(cifar: LabelledImages) -> None:
     images, labels = cifar.test.images, cifar.test.labels
     assert cifar10.compare("test", make_split(images[::-1], labels[::-1])) == ""
     assert "9999 images instead of 10000" in cifar10.compare("test", make_split(images[1:], labels[1:]))
@@ -68,7 +68,7 @@ def test_altered_copies_of_cifar10_are_reported_for_what_they_are(cifar):
     assert "other pixels" in cifar10.compare("test", make_split(recompressed, labels))
 
 
-def test_draws_of_cifar10_are_the_ones_behind_the_recorded_figures(cifar):
+def test_draws_of_cifar10_are_the_ones_behind_the_recorded_figures(cifar: LabelledImages) -> None:
     drawn = per_class_draws(cifar.train.labels, 400, 10, "per-class/1/draw", 0)
     assert digest_of({"draws": drawn}).startswith(CIFAR10_DRAWS)
 
@@ -76,10 +76,10 @@ def test_draws_of_cifar10_are_the_ones_behind_the_recorded_figures(cifar):
 CIFAR10_DRAWS = "PENDING"
 
 
-def test_shuffled_labels_of_cifar10_give_chance(cifar, tmp_path):
+def test_shuffled_labels_of_cifar10_give_chance(cifar: LabelledImages) -> None:
     rng = np.random.default_rng(0)
 
-    def part(split, n):
+    def part(split: Split, n: int) -> Features:
         images = split.images[:n]
         X = np.empty((n, 3072), np.float32)
         Pixels().fill(images, X)
@@ -90,12 +90,12 @@ def test_shuffled_labels_of_cifar10_give_chance(cifar, tmp_path):
     assert abs(outcome.test_correct[0] / 4000 - 0.1) < 0.019
 
 
-def test_svhn_grey_is_known_by_its_content_and_never_called_svhn(grey):
+def test_svhn_grey_is_known_by_its_content_and_never_called_svhn(grey: LabelledImages) -> None:
     assert (grey.name, grey.verified) == ("svhn-grey", False)
     assert (len(grey.train.labels), len(grey.test.labels)) == (13_079, 12_948)
 
 
-def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey, tmp_path):
+def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: LabelledImages, tmp_path: Path) -> None:
     place = Place(tmp_path, tmp_path / "store")
     # A third of each split keeps this to a minute or two.
     data = dataclasses.replace(
@@ -113,14 +113,14 @@ def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey, tmp_pa
     assert model < 0.6 * pixels, errors
 
 
-def test_full_size_jpegs_are_packed(real, tmp_path):
+def test_full_size_jpegs_are_packed(real: Path, tmp_path: Path) -> None:
     report = pack(real / "imagenet_samples", tmp_path / "samples.npy", 32, workers=2, progress=False)
     images = np.load(tmp_path / "samples.npy")
     assert (report.count, report.skipped, images.shape) == (59, (), (59, 32, 32, 3))
     assert (images.reshape(59, -1).std(1) > 5).all()  # none is blank
 
 
-def test_training_on_imagenet_images_survives_a_kill(real, tmp_path):
+def test_training_on_imagenet_images_survives_a_kill(real: Path, tmp_path: Path) -> None:
     def command(out: Path) -> list[str]:
         return [
             sys.executable, "-m", "repr_eval", "train-gan", "--data", str(real / "imagenet32.npy"), "--width", "0.1",
@@ -140,7 +140,7 @@ def test_training_on_imagenet_images_survives_a_kill(real, tmp_path):
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
-def test_real_images_move_the_discriminator(real, tmp_path):
+def test_real_images_move_the_discriminator(real: Path, tmp_path: Path) -> None:
     """A few steps on real images lower D's loss from its start at 2 ln 2: the loop learns on real input."""
     from repr_eval.gan.settings import TrainingSettings
     from repr_eval.gan.training import train

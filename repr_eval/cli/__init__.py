@@ -43,6 +43,8 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:
+            raise  # a reader such as `head` has seen enough: click ends quietly
         except (ValueError, OSError, MemoryError) as error:
             if os.environ.get("REPR_EVAL_DEBUG"):
                 raise

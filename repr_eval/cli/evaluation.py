@@ -34,19 +34,26 @@ _SHARED = (
     click.option("--C", "grid", help="Values of C to choose from, by commas. Default: the protocol's grid."),
     options.seed,
     options.device,
-    options.data_dir,
-    click.option("--download", is_flag=True, help="Fetch a missing data set (into the cache folder: always)."),
     click.option("--store", type=click.Path(path_type=Path), help="Folder of stored features. Default: in the cache."),
-    click.option("--precision", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
+    click.option("--store-as", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
                  help="Type in which features are stored and read."),
     options.out,
 )  # fmt: skip
 
 
-def _shared(command: Callable[..., None]) -> Callable[..., None]:
-    for option in reversed(_SHARED):
-        command = option(command)
-    return command
+_DATA = (
+    options.data_dir,
+    click.option("--download", is_flag=True, help="Fetch a missing data set (into the cache folder: always)."),
+)
+
+
+def _with(*given: Callable[..., Any]) -> Callable[..., Any]:
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(given):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def _representation(
@@ -83,7 +90,7 @@ def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[s
         *(settings[name] for name in ("weights", "arch", "width", "bn", "seed", "device"))
     )
     store = settings["store"] or cache_folder() / "features"
-    place = Place(settings["out"], store, settings["precision"])
+    place = Place(settings["out"], store, settings["store_as"])
     command = shlex.join(["repr-eval", *sys.argv[1:]])
     record = evaluate(
         family, data, representation, protocol, place, seed=settings["seed"], command=command, device=device
@@ -108,7 +115,7 @@ def _summary(record: Record, measure: str) -> str:
     "--labels-per-class", type=click.IntRange(2), help="Use so few labels, drawn several times. Default: all."
 )
 @click.option("--draws", type=click.IntRange(1), help="Draws with few labels. Default: 10.")
-@_shared
+@_with(*_DATA, *_SHARED)
 def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any) -> None:
     """L2-SVM on features of CIFAR-10: accuracy with all labels, or with a few a class.
 
@@ -133,7 +140,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any
 @click.command("svhn")
 @click.option("--labels", default=1000, show_default=True, help="Labelled training images, as many of each class.")
 @click.option("--draws", type=click.IntRange(1), default=100, show_default=True, help="Draws of them that are tested.")
-@_shared
+@_with(*_DATA, *_SHARED)
 def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
     """L2-SVM on features of SVHN's cropped digits with few labels: test error.
 
@@ -155,7 +162,7 @@ def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
 @click.command("digits")
 @click.option("--labels-per-class", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
-@_shared
+@_with(*_SHARED)
 def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     """The low-label protocol on scikit-learn's bundled handwritten digits: needs no data set.
 

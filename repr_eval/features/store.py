@@ -8,6 +8,7 @@ description cannot occur; an interrupted write leaves neither under its final na
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 
 from repr_eval.atomic import replacing, write_text
 
+STALE_SECONDS = 24 * 3600
 VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers
 Fill = Callable[[np.ndarray], None]  # writes the features into an array [N, D]
 
@@ -38,6 +40,7 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     if found is not None:
         return found
     write_text(path.with_suffix(".json"), json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n")
+    _remove_stale(folder)
     with replacing(path) as partial:
         _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
         array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
@@ -56,6 +59,13 @@ def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarra
     except (OSError, ValueError):
         return None
     return array if array.shape == shape and array.dtype == dtype else None
+
+
+def _remove_stale(folder: Path) -> None:
+    """Remove what killed processes left: temporary files that nobody has written to for a day."""
+    for partial in folder.glob(".partial-*"):
+        if time.time() - partial.stat().st_mtime > STALE_SECONDS:
+            partial.unlink(missing_ok=True)
 
 
 def _check_space(path: Path, needed: int) -> None:

@@ -104,7 +104,7 @@ class _Log:
             if not np.isfinite([d_loss, g_loss]).all():
                 raise TrainingFailed(
                     f"step {step}: the loss is NaN or infinite (D {d_loss}, G {g_loss}); the last checkpoint is kept. "
-                    "Try a lower --lr, --precision fp32, or another --seed"
+                    "Try a lower --lr, --precision fp32, or another --seed, in a new --out"
                 )
             rows.append(f"{step},{step * self.batch_size},{d_loss:.6g},{g_loss:.6g}\n")
             self.recent.append(d_loss)
@@ -116,7 +116,7 @@ class _Log:
             raise TrainingFailed(
                 f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "
                 f"{COLLAPSE_WINDOW} steps): it no longer teaches G. The last checkpoint is kept. "
-                "Try a lower --lr, a larger --batch-size, more images, or another --seed"
+                "Try a lower --lr, a larger --batch-size, more images, or another --seed, in a new --out"
             )
 
 
@@ -169,7 +169,9 @@ class _Run:
         try:
             save_checkpoint(self.out, self.step, self.players.state())
         except ValueError as error:
-            raise TrainingFailed(f"{error}. Try a lower --lr, --precision fp32, or another --seed") from error
+            raise TrainingFailed(
+                f"{error}. Try a lower --lr, --precision fp32, or another --seed, in a new --out"
+            ) from error
         self.stored_step = self.step
 
     def publish(self) -> None:
