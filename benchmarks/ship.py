@@ -36,8 +36,8 @@ def results_of(weights_sha256: str) -> list[dict[str, Any]]:
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
             "draws": len(record.test_correct), "C": record.C,
             "validation_accuracy": round(
-                sum(record.validation_correct[f"{record.C:g}"])
-                / record.validation_n / len(record.validation_correct[f"{record.C:g}"]), 6
+                sum(record.validation_correct[repr(record.C)])
+                / record.validation_n / len(record.validation_correct[repr(record.C)]), 6
             ),
             "test_accuracy": round(sum(record.test_correct) / record.test_n / len(record.test_correct), 6),
             "record": record.id,

@@ -56,7 +56,7 @@ def evaluate(
         C=outcome.validation.C,
         C_at_edge=outcome.validation.at_edge,
         validation_n=outcome.validation.n,
-        validation_correct={f"{C:g}": counts for C, counts in outcome.validation.correct.items()},
+        validation_correct={repr(float(C)): counts for C, counts in outcome.validation.correct.items()},
         test_n=outcome.n_test,
         test_correct=outcome.test_correct,
         largest_gap=outcome.largest_gap,

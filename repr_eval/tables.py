@@ -142,7 +142,7 @@ def _markdown_line(row: Row) -> str:
         row.method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
         row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval, row.ci95_of, C,
     )  # fmt: skip
-    return "| " + " | ".join("" if cell is None else str(cell) for cell in cells) + " |"
+    return "| " + " | ".join("" if cell is None else str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def write_tables(folder: Path) -> list[Path]:

@@ -36,6 +36,8 @@ def few_labels(
         raise ValueError(f"{labels} labels cannot be shared by {classes} classes; choose a multiple of {classes}")
     order = stream(f"{FEW_LABELS}/held-out", seed).permutation(len(train.y))
     size = held_out_size(len(train.y))
+    if size < 1:
+        raise ValueError(f"{len(train.y)} training images are too few to hold any out for choosing C")
     held_out, pool = np.sort(order[:size]), np.sort(order[size:])
     per_class = labels // classes
     tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)

@@ -6,6 +6,7 @@ brought to the compute type, float64 for float64 and float32 for the rest. `inde
 On a CPU every core takes its own share of the blocks through both products by itself.
 """
 
+import threading
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TypeVar
@@ -17,6 +18,7 @@ from torch import Tensor
 from repr_eval.svm.cores import on_all_cores
 
 BLOCK_BYTES = 4 << 20  # of one block in the compute type: the second product finds it in cache
+_WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
 T = TypeVar("T")
 Blocks = Iterator[tuple[slice, Tensor]]
 
@@ -119,7 +121,7 @@ def _as_tensor(X: np.ndarray | Tensor) -> Tensor:
         return X
     if any(stride < 0 for stride in X.strides):
         X = np.ascontiguousarray(X)
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         # torch warns of arrays that may not be written to; nothing here writes to X.
         warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
         return torch.from_numpy(X)
