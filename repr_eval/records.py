@@ -96,10 +96,35 @@ def read_records(folder: Path) -> list[Record]:
             content = json.loads(line)
             if content.get("format") != FORMAT or set(content) != known:
                 raise ValueError(f"not a record of format {FORMAT}")
-            records.append(Record(**content))
+            records.append(_checked(Record(**content)))
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
     return records
+
+
+def _checked(record: Record) -> Record:
+    """The record, if its values are of the kinds that tables are made from; else a ValueError."""
+    numbers = (int, float)
+    counts = record.test_correct
+    for name, fine in {
+        "protocol": isinstance(record.protocol, str),
+        "dataset": isinstance(record.dataset, dict)
+        and all(isinstance(record.dataset.get(k), str) for k in ("name", "train_fingerprint", "test_fingerprint")),
+        "representation": isinstance(record.representation, dict),
+        "validation_correct": isinstance(record.validation_correct, dict),
+        "seconds": isinstance(record.seconds, dict) and all(isinstance(v, numbers) for v in record.seconds.values()),
+        "labels": isinstance(record.labels, int),
+        "n_features": isinstance(record.n_features, int),
+        "C": isinstance(record.C, numbers),
+        "largest_gap": isinstance(record.largest_gap, numbers),
+        "test_n": isinstance(record.test_n, int) and record.test_n > 0,
+        "test_correct": isinstance(counts, list)
+        and len(counts) > 0
+        and all(isinstance(count, int) and 0 <= count <= record.test_n for count in counts),
+    }.items():
+        if not fine:
+            raise ValueError(f"{name} is {getattr(record, name)!r:.60}")
+    return record
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from repr_eval.paper import PAPER_ROWS, PaperRow
 from repr_eval.records import Record, locked_records
 
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
+CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
 TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
 
 
@@ -43,6 +44,9 @@ class Row:
     paper_spread: float | None
     C: float | None
     C_at_edge: bool | None
+    bn: str  # batch-norm statistics: "recomputed" or "running"
+    seed: int | None
+    largest_gap: float | None  # relative duality gap of the tested classifiers
     seconds: float | None
     record: str
 
@@ -65,7 +69,8 @@ def measured_row(record: Record, measure: str) -> Row:
     return Row(
         record.protocol, record.dataset["name"], record.method, "measured", record.trained_on, record.layers,
         record.n_features, record.max_units, record.labels, len(rates), mean, std, low, high, of, None, record.C,
-        record.C_at_edge, sum(record.seconds.values()), record.id,
+        record.C_at_edge, str(record.representation.get("bn", "")), record.seed, record.largest_gap,
+        sum(record.seconds.values()), record.id,
     )  # fmt: skip
 
 
@@ -74,7 +79,7 @@ def paper_row(row: PaperRow, measure: str) -> Row:
     rate = row.accuracy if measure == "accuracy" else 1 - row.accuracy
     return Row(
         row.protocol, row.dataset, row.method, "paper", row.trained_on, "", None, row.max_units, row.labels, None,
-        round(rate, 6), None, None, None, "", row.spread, None, None, None, "",
+        round(rate, 6), None, None, None, "", row.spread, None, None, "", None, None, None, "",
     )  # fmt: skip
 
 
@@ -122,8 +127,8 @@ def to_markdown(rows: list[Row], measure: str) -> str:
             f"### {protocol}",
             "",
             f"| method | source | data | trained on | layers | features | labels | draws | {measure} % | std of draws "
-            "| 95% interval | of | C |",
-            "|---|---|---|---|---|---:|---:|---:|---:|---:|---|---|---:|",
+            "| 95% interval | of | C | bn | seed | record |",
+            "|---|---|---|---|---|---:|---:|---:|---:|---:|---|---|---:|---|---:|---|",
         ]
         lines += [_markdown_line(row) for row in rows if row.protocol == protocol]
         sections.append("\n".join(lines))
@@ -138,11 +143,18 @@ def _markdown_line(row: Row) -> str:
     if row.paper_spread is not None:
         spread = f"printed: {100 * row.paper_spread:.1f}"
     C = "" if row.C is None else f"{row.C:g}" + (" (edge)" if row.C_at_edge else "")
+    if row.largest_gap is not None and row.largest_gap > CONVERGED:
+        C += f" (NOT CONVERGED: gap {row.largest_gap:.2g})"
     cells = (
         row.method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
         row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval, row.ci95_of, C,
+        row.bn, row.seed, row.record,
     )  # fmt: skip
-    return "| " + " | ".join("" if cell is None else str(cell).replace("|", "\\|") for cell in cells) + " |"
+    return (
+        "| "
+        + " | ".join("" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in cells)
+        + " |"
+    )
 
 
 def write_tables(folder: Path) -> list[Path]:

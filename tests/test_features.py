@@ -319,7 +319,7 @@ def test_an_interrupted_write_leaves_no_entry(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         stored_features(tmp_path, SETTINGS, (5, 3), interrupted)
-    assert names(tmp_path) == [".json"]
+    assert names(tmp_path) == []
     source = Source()
     np.testing.assert_array_equal(stored_features(tmp_path, SETTINGS, (5, 3), source)[0], [1, 2, 3])
     assert source.calls == 1
@@ -359,6 +359,16 @@ def test_a_full_disk_is_an_error_before_anything_is_made(tmp_path: Path, monkeyp
     with pytest.raises(OSError, match=r"features need .* GB and the disk has .* GB free"):
         stored_features(tmp_path, SETTINGS, (5, 3), source)
     assert source.calls == 0
-    assert names(tmp_path) == [".json"]
+    assert names(tmp_path) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4))
     assert stored_features(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
+
+
+def test_features_that_are_not_finite_are_refused_with_the_image_they_belong_to(tmp_path: Path) -> None:
+    def overflowing(out: np.ndarray) -> None:
+        out[:] = 1
+        out[3, 1] = np.inf
+
+    with pytest.raises(ValueError, match=r"features of image 3 hold NaN or infinity as float16.*--store-as float32"):
+        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), overflowing)
+    assert names(tmp_path) == []

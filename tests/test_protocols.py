@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from repr_eval.protocols import cifar10, selection, svhn
+from repr_eval.protocols import cifar10, outcome, selection, svhn
 from repr_eval.protocols.draws import digest_of, per_class_draw, per_class_draws, save_lists, split_off, stream
 from repr_eval.protocols.outcome import Features, Outcome
 from repr_eval.protocols.selection import select_C
@@ -361,3 +361,18 @@ def test_more_labels_than_images_are_refused() -> None:
         svhn.few_labels(train, train, 400, 3, 0, CS, progress=False)
     with pytest.raises(ValueError, match="1 label a class: choosing C needs at least 2"):
         cifar10.low_labels(train, train, 1, 3, 0, CS, progress=False)
+
+
+def test_scores_that_are_not_finite_are_refused_not_counted() -> None:
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 5)).astype(np.float32), np.arange(40) % 4
+    model = L2SVM(C=0.1).fit(X, y)
+    X[7] = np.nan
+    with pytest.raises(ValueError, match="features of row 7 hold NaN or infinity"):
+        selection.count_correct([model], X, y)
+    assert len(selection.count_correct([model], X, y, np.arange(7))) == 1
+
+
+def test_another_grid_gets_another_name() -> None:
+    assert outcome.named("all-labels/1", cifar10.CS, cifar10.CS) == "all-labels/1"
+    assert outcome.named("all-labels/1", [1e-3], cifar10.CS) == "all-labels/1/own-C"

@@ -24,7 +24,7 @@ from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, t
 COLUMNS = {
     table: (
         f"protocol,data,method,source,trained_on,layers,features,max_units,labels,draws,{measure},std_of_draws,"
-        "ci95_low,ci95_high,ci95_of,paper_spread,C,C_at_edge,seconds,record"
+        "ci95_low,ci95_high,ci95_of,paper_spread,C,C_at_edge,bn,seed,largest_gap,seconds,record"
     )
     for table, measure in {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}.items()
 }
@@ -367,22 +367,23 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
 def test_csv_holds_the_numbers() -> None:
     one = record(C_at_edge=True)
     *_, paper, measured = to_csv(table_rows([one], "cifar10"), "accuracy").splitlines()
-    assert paper == "cifar10/per-class/1,CIFAR-10,DCGAN + L2-SVM,paper,ImageNet-1k,,,512,4000,,0.738,,,,,0.004,,,,"
+    assert paper == "cifar10/per-class/1,CIFAR-10,DCGAN + L2-SVM,paper,ImageNet-1k,,,512,4000,,0.738,,,,,0.004,,,,,,,"
     assert measured == (
         'cifar10/per-class/1,CIFAR-10,DCGAN (width 1),measured,"ImageNet, 32x32 – “min-resized”",1-6 of 6,28672,512,'
-        f"4000,3,0.72,0.02,0.670317,0.769683,mean of draws,,0.0001,True,33.75,{one.id}"
+        f"4000,3,0.72,0.02,0.670317,0.769683,mean of draws,,0.0001,True,recomputed,0,0.00098,33.75,{one.id}"
     )
 
 
 def test_markdown_names_its_spreads() -> None:
-    text = to_markdown(table_rows([record(C_at_edge=True)], "cifar10"), "accuracy")
+    one = record(C_at_edge=True)
+    text = to_markdown(table_rows([one], "cifar10"), "accuracy")
     assert text.splitlines()[0] == "### cifar10/all-labels/1"
     assert (
         "| DCGAN (width 1) | measured | CIFAR-10 | ImageNet, 32x32 – “min-resized” | 1-6 of 6 | 28,672 | 4,000 | 3 "
-        "| 72.00 | 2.00 | 67.03 to 76.97 | mean of draws | 0.0001 (edge) |"
+        f"| 72.00 | 2.00 | 67.03 to 76.97 | mean of draws | 0.0001 (edge) | recomputed | 0 | {one.id} |"
     ) in text.splitlines()
     assert (
-        "| DCGAN + L2-SVM | paper | CIFAR-10 | ImageNet-1k |  |  | 4,000 |  | 73.80 | printed: 0.4 |  |  |  |"
+        "| DCGAN + L2-SVM | paper | CIFAR-10 | ImageNet-1k |  |  | 4,000 |  | 73.80 | printed: 0.4 |  |  |  |  |  |  |"
     ) in text.splitlines()
     header = next(line for line in text.splitlines() if line.startswith("| method"))
     assert "| accuracy % | std of draws | 95% interval | of |" in header
@@ -479,3 +480,25 @@ def test_the_rule_of_imports_can_fail() -> None:
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("test_correct", "abc"), ("test_correct", []), ("test_correct", [101]), ("protocol", 5), ("dataset", {}),
+        ("seconds", None), ("validation_correct", None), ("test_n", 0), ("C", "1"), ("labels", "many"),
+    ],
+)  # fmt: skip
+def test_a_record_of_wrong_values_is_named_by_file_line_and_field(tmp_path: Path, name: str, value: Any) -> None:
+    append_record(tmp_path, record())
+    content = json.loads(record().to_line()) | {name: value}
+    with open(tmp_path / FILE, "a", encoding="utf-8") as file:
+        file.write(json.dumps(content) + "\n")
+    with pytest.raises(ValueError, match=rf"{FILE}, line 2: .*{name} is "):
+        read_records(tmp_path)
+
+
+def test_a_fit_that_did_not_converge_says_so_in_the_table() -> None:
+    text = to_markdown(table_rows([record(largest_gap=0.5)], "cifar10"), "accuracy")
+    assert "0.0001 (NOT CONVERGED: gap 0.5)" in text
+    assert "NOT CONVERGED" not in to_markdown(table_rows([record()], "cifar10"), "accuracy")

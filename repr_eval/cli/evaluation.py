@@ -89,6 +89,7 @@ def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[s
     representation, device = _representation(
         *(settings[name] for name in ("weights", "arch", "width", "bn", "seed", "device"))
     )
+    options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"
     place = Place(settings["out"], store, settings["store_as"])
     command = shlex.join(["repr-eval", *sys.argv[1:]])

@@ -1,5 +1,6 @@
 """Options that mean the same in every command."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,16 @@ out = click.option(
     help="Folder of records and tables.",
 )
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
+
+
+def make_folder(path: Path, option: str) -> None:
+    """Make the folder that `option` names, before any work is done for it; ValueError where that cannot be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option} {path}: not a folder, and none can be made there ({error.strerror})") from error
+    if not os.access(path, os.W_OK):
+        raise ValueError(f"{option} {path}: this folder may not be written to")
 
 
 def chosen_device(name: str) -> "torch.device":

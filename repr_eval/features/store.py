@@ -1,8 +1,8 @@
 """Features on disk, keyed by everything that can change them: written under a temporary name, then renamed.
 
-An entry is a folder's worth of nothing but `KEY.npy` (float16 or float32 [N, D], memory-mapped on reading) and
-`KEY.json`, the settings that the key is the hash of. The .json is written first, so that an array without its
-description cannot occur; an interrupted write leaves neither under its final name.
+An entry is `KEY.npy` (float16 or float32 [N, D], memory-mapped on reading) and `KEY.json`, the settings that the key is
+the hash of. The description is written once the features are complete and before they get their name, so that no array
+is without one.
 """
 
 import hashlib
@@ -39,14 +39,16 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     found = _open(path, shape, dtype)
     if found is not None:
         return found
-    write_text(path.with_suffix(".json"), json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n")
     _remove_stale(folder)
     with replacing(path) as partial:
         _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
         array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
         fill(array)
         array.flush()
+        _check_finite(array)
         del array
+        described = json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n"
+        write_text(path.with_suffix(".json"), described)
     made = _open(path, shape, dtype)
     if made is None:
         raise OSError(f"{path}: could not be read back after writing")
@@ -66,6 +68,16 @@ def _remove_stale(folder: Path) -> None:
     for partial in folder.glob(".partial-*"):
         if time.time() - partial.stat().st_mtime > STALE_SECONDS:
             partial.unlink(missing_ok=True)
+
+
+def _check_finite(array: np.ndarray, rows: int = 1024) -> None:
+    for start in range(0, len(array), rows):
+        if not np.isfinite(array[start : start + rows]).all():
+            row = start + int(np.flatnonzero(~np.isfinite(array[start : start + rows]).all(1))[0])
+            raise ValueError(
+                f"the features of image {row} hold NaN or infinity as {array.dtype} "
+                "(float16 reaches 65,504; --store-as float32 goes further)"
+            )
 
 
 def _check_space(path: Path, needed: int) -> None:

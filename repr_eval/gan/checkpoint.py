@@ -23,6 +23,12 @@ def _stored(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in found if match)
 
 
+def latest_step(folder: Path) -> int:
+    """The step of the newest checkpoint in `folder`; 0 where there is none."""
+    stored = _stored(folder)
+    return stored[-1][0] if stored else 0
+
+
 def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None:
     """Store the state after `step` steps; only then remove what is older than the last `KEEP`.
 

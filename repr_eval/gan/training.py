@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from repr_eval.atomic import write_text
 from repr_eval.gan.adversaries import Adversaries
-from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
+from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
 from repr_eval.gan.samples import generate, save_grid
@@ -68,6 +68,11 @@ def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None
         if not resume:
             raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
         refuse_changes(read_settings(stored), settings, out)
+        if latest_step(out) > settings.total_steps:
+            raise ValueError(
+                f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise --epochs "
+                "or --max-steps, or choose another --out"
+            )
     for folder in (out, out / "samples"):
         for leftover in folder.glob(".partial-*"):
             leftover.unlink()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from repr_eval.protocols.draws import per_class_draws, split_off, stream
-from repr_eval.protocols.outcome import TOL, Features, Outcome
+from repr_eval.protocols.outcome import TOL, Features, Outcome, named
 from repr_eval.protocols.selection import count_correct, fit_draws, select_C
 from repr_eval.svm.estimator import fit_path
 
@@ -32,7 +32,7 @@ def all_labels(train: Features, test: Features, seed: int, Cs: Sequence[float] =
     model = next(fit_path(train.X, train.y, [validation.C], tol=TOL))
     correct = count_correct([model], test.X, test.y)
     return Outcome(
-        ALL_LABELS, len(train.y), validation, correct, len(test.y), float(model.gap_.max()),
+        named(ALL_LABELS, Cs, CS), len(train.y), validation, correct, len(test.y), float(model.gap_.max()),
         {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip
 
@@ -60,7 +60,8 @@ def low_labels(
     models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
     correct = count_correct(models, test.X, test.y)
     return Outcome(
-        LOW_LABELS, len(drawn[0]), validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),
+        named(LOW_LABELS, Cs, CS), len(drawn[0]), validation, correct, len(test.y),
+        max(float(m.gap_.max()) for m in models),
         {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
         chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip

@@ -1,5 +1,6 @@
 """What a protocol is given and what it returns."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,14 @@ from repr_eval.protocols.selection import Validation
 from repr_eval.svm.estimator import Matrix
 
 TOL = 1e-3  # relative duality gap of every fit in a protocol
+
+
+OWN_GRID = "own-C"  # added to a protocol's name when C is chosen from another grid than the protocol's
+
+
+def named(protocol: str, Cs: Sequence[float], grid: Sequence[float]) -> str:
+    """The protocol's name, or one that says that its `grid` of C was exchanged for `Cs`."""
+    return protocol if sorted(Cs) == sorted(grid) else f"{protocol}/{OWN_GRID}"
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,9 @@ def count_correct(models: Sequence[L2SVM], X: Matrix, y: np.ndarray, index: np.n
     truth = y if index is None else y[index]
     W = np.concatenate([np.column_stack([m.coef_, m.intercept_]) for m in models]).T
     scores = rows.scores(torch.from_numpy(np.ascontiguousarray(W)).to(rows.dtype).to(rows.device)).cpu().numpy()
+    if not np.isfinite(scores).all():
+        row = int(np.flatnonzero(~np.isfinite(scores).all(1))[0])
+        raise ValueError(f"the features of row {row if index is None else index[row]} hold NaN or infinity")
     counts, start = [], 0
     for model in models:
         part = scores[:, start : start + len(model.coef_)]

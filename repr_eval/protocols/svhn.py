@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from repr_eval.protocols.draws import per_class_draws, stream
-from repr_eval.protocols.outcome import TOL, Features, Outcome
+from repr_eval.protocols.outcome import TOL, Features, Outcome, named
 from repr_eval.protocols.selection import count_correct, fit_draws, select_C
 
 FEW_LABELS = "few-labels/1"
@@ -47,6 +47,6 @@ def few_labels(
     models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
     correct = count_correct(models, test.X, test.y)
     return Outcome(
-        FEW_LABELS, labels, validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),
+        named(FEW_LABELS, Cs, CS), labels, validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),
         {"held_out": held_out, "tune": tuning, "draws": drawn}, chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip
