@@ -363,3 +363,15 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
     assert contents(tmp_path)["discriminator.safetensors"] != whole["discriminator.safetensors"]
     go_on(tmp_path)
     assert_same(tmp_path, whole)
+
+
+def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(tmp_path: Path) -> None:
+    settings = TrainingSettings("noise", "hash", len(images()), "dcgan32-svhn", width=0.03, batch_size=8, max_steps=3)
+    device = torch.device("cpu")
+    train(images(), settings, tmp_path, device=device, progress=False)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
+    with pytest.raises(ValueError, match="has 3 steps, more than the 2 asked for"):
+        train(
+            images(), dataclasses.replace(settings, max_steps=2), tmp_path, device=device, resume=True, progress=False
+        )
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before

@@ -246,8 +246,8 @@ def test_a_description_that_cannot_be_read(saved: Path, description: str) -> Non
     ("change", "message"),
     [
         ({"arch": "resnet50"}, "unknown architecture 'resnet50'"),
-        ({"arch": ["dcgan32"]}, "describes no network"),
-        ({"width": "wide"}, "describes no network"),
+        ({"arch": ["dcgan32"]}, "arch is"),
+        ({"width": "wide"}, "width is"),
         ({"width": 0}, "width 0"),
         ({"layers": 4}, "layers=4: dcgan32-svhn has layers 1 to 3"),
         # Descriptions of other networks than the tensors are of.
@@ -345,3 +345,18 @@ def test_a_broken_manifest_is_named(shipped: Path, content: bytes) -> None:
     (shipped / "manifest.json").write_bytes(content)
     with pytest.raises(ValueError, match=rf"{shipped}/manifest\.json: not a manifest of shipped weights"):
         pretrained.best()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("eps", "1e-8"), ("eps", None), ("eps", -1.0), ("images_seen", "many"), ("trained_on", ["a"]), ("width", "wide")],
+)
+def test_a_description_of_wrong_kinds_is_refused_with_the_file_and_the_value(
+    tmp_path: Path, name: str, value: object
+) -> None:
+    arch = architecture_named("dcgan32-svhn")
+    network = Discriminator(arch, 0.05)
+    info = WeightsInfo("discriminator", arch.name, 0.05)
+    save_weights(tmp_path / "w.safetensors", network, dataclasses.replace(info, **{name: value}))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"w\.safetensors: .*{name} is "):
+        load_discriminator(tmp_path / "w.safetensors")

@@ -64,7 +64,7 @@ class TrainingSettings:
         if self.precision not in ("fp32", "bf16"):
             raise ValueError(f"unknown precision {self.precision!r}; choose fp32 or bf16")
         if self.n_images < self.batch_size:
-            raise ValueError(f"{self.n_images} images are fewer than one batch of {self.batch_size}")
+            raise ValueError(f"{self.data}: {self.n_images} images are fewer than one batch of {self.batch_size}")
 
     @property
     def steps_per_epoch(self) -> int:

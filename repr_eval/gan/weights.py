@@ -38,6 +38,22 @@ class WeightsInfo:
     settings: dict[str, Any] = field(default_factory=dict)  # of the training run
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    "network": (str,), "arch": (str,), "width": (int, float), "layers": (int, type(None)), "z_dim": (int, type(None)),
+    "z": (str, type(None)), "eps": (int, float), "trained_on": (str,), "images_seen": (int,), "settings": (dict,),
+}  # fmt: skip
+
+
+def _checked(info: WeightsInfo) -> WeightsInfo:
+    """The description, if its values are of the kinds that a network is built from; else a TypeError."""
+    for name, kinds in _KINDS.items():
+        if not isinstance(getattr(info, name), kinds):
+            raise TypeError(f"{name} is {getattr(info, name)!r:.60}")
+    if not 0 < info.eps < 1:
+        raise TypeError(f"eps is {info.eps}")
+    return info
+
+
 def save_weights(path: Path, network: Discriminator | Generator, info: WeightsInfo, half: bool = False) -> None:
     """Write `network` to `path`, whole or not at all.
 
@@ -71,7 +87,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
     if _KEY not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of repr-eval's (no {_KEY!r} in its metadata)")
     try:
-        info = WeightsInfo(**json.loads(metadata[_KEY]))
+        info = _checked(WeightsInfo(**json.loads(metadata[_KEY])))
     except (TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: its description cannot be read ({error})") from error
     for name, tensor in tensors.items():

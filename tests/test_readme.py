@@ -1,0 +1,38 @@
+"""The figures in README are those of the stored records, and the shipped weights those of the manifest."""
+
+import hashlib
+from pathlib import Path
+
+from benchmarks.readme_tables import with_tables
+from benchmarks.ship import results_of
+from repr_eval.gan.pretrained import folder, manifest
+from repr_eval.gan.weights import load_discriminator, weights_hash
+from repr_eval.records import read_records
+from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
+
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+
+def test_readme_holds_the_tables_that_the_records_give() -> None:
+    records = read_records(RESULTS)
+    for table in ("cifar10", "svhn"):
+        rows = table_rows(records, table)
+        assert (RESULTS / f"{table}.md").read_text(encoding="utf-8") == to_markdown(rows, TABLES[table])
+        assert (RESULTS / f"{table}.csv").read_text(encoding="utf-8") == to_csv(rows, TABLES[table])
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert with_tables(text) == text
+    assert text.count("| measured |") == len(records)
+
+
+def test_shipped_files_and_results_are_those_of_the_manifest() -> None:
+    for name, model in manifest()["models"].items():
+        for file, sha256 in model["files"].items():
+            path = folder() / file
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+            assert path.stat().st_size < 20_000_000
+        network, info = load_discriminator(folder() / f"{name}.safetensors")
+        assert weights_hash(network) == model["weights_sha256"]
+        assert info.images_seen == model["images_seen"]
+        assert model["results"] == results_of(model["weights_sha256"])
+        assert model["results"]
