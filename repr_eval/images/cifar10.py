@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from tqdm import tqdm
 
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.locate import DataRoot, MissingData
@@ -107,15 +108,14 @@ def _read_pickles(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
-    images, labels = [], []
+    files: list[tuple[Path, int]] = []
     for label, name in enumerate(CLASSES):
         paths = sorted(p for p in (folder / split / name).glob("*") if p.suffix.lower() in _SUFFIXES)
         if not paths:
             raise ValueError(f"{folder / split / name}: holds no images; CIFAR-10 has ten class folders a split")
-        for path in paths:
-            images.append(_read_image(path))
-            labels.append(label)
-    return np.stack(images), np.asarray(labels)
+        files += [(path, label) for path in paths]
+    bar = tqdm(files, desc=f"CIFAR-10 {split}", unit="image", delay=2, leave=False)
+    return np.stack([_read_image(path) for path, _ in bar]), np.asarray([label for _, label in files])
 
 
 def _read_image(path: Path) -> np.ndarray:

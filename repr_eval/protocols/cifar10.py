@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
+from tqdm import tqdm
 
 from repr_eval.protocols.draws import per_class_draws, split_off, stream
 from repr_eval.protocols.outcome import TOL, Features, Outcome, named
@@ -29,7 +30,9 @@ def all_labels(train: Features, test: Features, seed: int, Cs: Sequence[float] =
     rest, held_out = split_off(train.y, max(1, int(held)), stream(f"{ALL_LABELS}/held-out", seed))
     validation = select_C(train.X, train.y, [(rest, held_out)], Cs, TOL, progress)
     chosen = time.perf_counter()
-    model = next(fit_path(train.X, train.y, [validation.C], tol=TOL))
+    with tqdm(total=1, desc="fit on all labels", unit="fit", disable=not progress, leave=False) as bar:
+        model = next(fit_path(train.X, train.y, [validation.C], tol=TOL))
+        bar.update()
     correct = count_correct([model], test.X, test.y)
     return Outcome(
         named(ALL_LABELS, Cs, CS), len(train.y), validation, correct, len(test.y), float(model.gap_.max()),
