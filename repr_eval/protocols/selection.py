@@ -43,8 +43,7 @@ def count_correct(models: Sequence[L2SVM], X: Matrix, y: np.ndarray, index: np.n
     for model in models:
         part = scores[:, start : start + len(model.coef_)]
         start += len(model.coef_)
-        winners = part.argmax(1) if part.shape[1] > 1 else (part[:, 0] > 0).astype(int)
-        counts.append(int((model.classes_[winners] == truth).sum()))
+        counts.append(int((model.labels_of(part) == truth).sum()))
     return counts
 
 

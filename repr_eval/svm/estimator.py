@@ -74,8 +74,12 @@ class L2SVM(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> np.ndarray:
         """Labels [n] of X [n, d]: the class with the highest score."""
-        scores = self.decision_function(X)
-        winners = (scores > 0).astype(int) if scores.ndim == 1 else scores.argmax(1)
+        return self.labels_of(self.decision_function(X))
+
+    def labels_of(self, scores: np.ndarray) -> np.ndarray:
+        """Labels [n] for scores [n, K] (or [n], of two classes): the class with the highest."""
+        scores = scores.reshape(len(scores), -1)
+        winners = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(1)
         return self.classes_[winners]
 
 
