@@ -19,6 +19,8 @@ COMMANDS = {
     "table": "repr_eval.cli.report:table",
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",
+    "import-weights": "repr_eval.cli.training:import_weights",
+    "samples": "repr_eval.cli.training:samples",
     "make-digits": "repr_eval.cli.report:make_digits",
 }
 

@@ -25,6 +25,18 @@ out = click.option(
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 
 
+def layer_range(text: str) -> tuple[int, int]:
+    """(first, last) of "2-4", or of "3" alone, counted from 1. ValueError on anything else."""
+    first, dash, last = text.partition("-")
+    try:
+        found = int(first), int(last if dash else first)
+    except ValueError:
+        found = (0, 0)
+    if not 1 <= found[0] <= found[1]:
+        raise ValueError(f"--layers {text!r}: needs a range of layers such as 1-4, or one layer such as 3")
+    return found
+
+
 def make_folder(path: Path, option: str) -> None:
     """Make the folder that `option` names, before any work is done for it; ValueError where that cannot be."""
     try:

@@ -1,4 +1,4 @@
-"""Commands that make weights: train-gan, export-weights."""
+"""Commands that make weights or use a generator's: train-gan, export-weights, import-weights, samples."""
 
 import json
 import signal
@@ -11,9 +11,13 @@ import click
 
 from repr_eval.cli import options
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
+from repr_eval.gan.pretrained import find_weights
+from repr_eval.gan.randomness import draw_noise, generator_for
+from repr_eval.gan.released import import_released
+from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import SETTINGS, train
-from repr_eval.gan.weights import export
+from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import unlabelled_images
 
 
@@ -106,3 +110,54 @@ def export_weights(source: Path, destination: Path, half: bool) -> None:
     """
     export(source, destination, half)
     click.echo(f"{destination}: {destination.stat().st_size / 1e6:.1f} MB")
+
+
+@click.command("import-weights")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("destination", type=click.Path(path_type=Path))
+@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), required=True)
+@click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps.")
+@click.option("--layers", help="Of a discriminator of which later files are missing: 1-4 for its first four layers.")
+def import_weights(source: Path, destination: Path, arch: str, width: float, layers: str | None) -> None:
+    """Turn weights written by the DCGAN authors' code into a weights file of this package.
+
+    SOURCE is NAME.jl; the arrays NAME.jl_01.npy, ... beside it are read, the .jl itself (a pickle) is not. Kernels are
+    flipped, since Theano convolves where PyTorch correlates. Running batch-norm statistics were never stored.
+
+    \b
+    Examples:
+      repr-eval import-weights svhn/200_discrim_params.jl svhn-d.safetensors --arch dcgan32-svhn
+      repr-eval import-weights imagenet/30_discrim_params.jl imagenet-d.safetensors --arch dcgan32 --layers 1-4
+    """
+    first, last = options.layer_range(layers) if layers else (1, None)
+    if first != 1:
+        raise ValueError(f"--layers {layers}: a network starts at its first layer; give 1-{last}")
+    network, info = import_released(source, arch, width, last)
+    save_weights(destination, network, info)
+    part = f", layers 1-{last}" if last else ""
+    click.echo(f"{destination}: {info.name} ({info.network}, {arch}{part}), trained on: {info.trained_on}")
+
+
+@click.command("samples")
+@click.option("--weights", required=True, help="A generator's .safetensors file, or a name from pretrained/.")
+@click.option(
+    "--n", default=64, show_default=True, type=click.IntRange(2), help="Images; one batch, which batch norm sees."
+)
+@click.option(
+    "--z", type=click.Choice(["uniform", "normal"]), help="The noise. Default: what the weights were trained with."
+)
+@options.seed
+@options.device
+@click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
+def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Path) -> None:
+    """Draw a grid of images with a generator: a PNG.
+
+    \b
+    Example:
+      repr-eval samples --weights runs/gan/generator.safetensors --n 64 --out samples.png
+    """
+    generator, info = load_generator(find_weights(weights))
+    noise = draw_noise(n, generator.z_dim, z or info.z or generator.arch.z, generator_for(seed, "samples"))
+    chosen = options.chosen_device(device)
+    save_grid(out, generate(generator.to(chosen), noise.to(chosen)))
+    click.echo(f"{out}: {n} images, {z or info.z or generator.arch.z} noise, seed {seed}")

@@ -33,6 +33,8 @@ class WeightsInfo:
     z_dim: int | None = None
     z: str | None = None
     eps: float = BN_EPS  # the batch norm's, part of the function
+    statistics: bool = True  # running batch-norm statistics are present
+    name: str | None = None  # what tables call the model; None for a name made of the above
     trained_on: str = "nothing"
     images_seen: int = 0
     settings: dict[str, Any] = field(default_factory=dict)  # of the training run
@@ -40,7 +42,8 @@ class WeightsInfo:
 
 _KINDS: dict[str, tuple[type, ...]] = {
     "network": (str,), "arch": (str,), "width": (int, float), "layers": (int, type(None)), "z_dim": (int, type(None)),
-    "z": (str, type(None)), "eps": (int, float), "trained_on": (str,), "images_seen": (int,), "settings": (dict,),
+    "z": (str, type(None)), "eps": (int, float), "statistics": (bool,), "name": (str, type(None)),
+    "trained_on": (str,), "images_seen": (int,), "settings": (dict,),
 }  # fmt: skip
 
 
@@ -61,12 +64,16 @@ def save_weights(path: Path, network: Discriminator | Generator, info: WeightsIn
     for variances of 1e-4 and less lose digits in float16.
     """
     tensors = {}
-    for name, tensor in network.state_dict().items():
-        if name.endswith("num_batches_tracked"):
-            continue
+    for name, tensor in _stored_tensors(network, info).items():
         tensor = tensor.detach().cpu().contiguous()
         tensors[name] = tensor.half() if half and "norm" not in name else tensor
     write_bytes(Path(path), save(tensors, {_KEY: json.dumps(asdict(info))}))
+
+
+def _stored_tensors(network: nn.Module, info: WeightsInfo) -> dict[str, Tensor]:
+    """The tensors of `network` that its file holds."""
+    left_out = ("num_batches_tracked",) if info.statistics else ("num_batches_tracked", "running_mean", "running_var")
+    return {name: tensor for name, tensor in network.state_dict().items() if not name.endswith(left_out)}
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
@@ -112,8 +119,8 @@ def _describing(path: Path) -> Iterator[None]:
         raise ValueError(f"{path}: describes no network that repr-eval can build ({error})") from error
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+def _fill(network: nn.Module, tensors: dict[str, Tensor], info: WeightsInfo, path: Path) -> None:
+    wanted = _stored_tensors(network, info)
     for name, tensor in wanted.items():
         if name not in tensors:
             raise ValueError(f"{path}: has no tensor {name}, which this architecture needs")
@@ -127,32 +134,44 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
 
 
+_USES = {"discriminator": "features", "generator": "samples"}
+
+
+def load_network(path: Path, needed: str | None = None) -> tuple[Discriminator | Generator, WeightsInfo]:
+    """The network stored at `path`, float32, in evaluation mode; a ValueError unless it is a `needed`, if given."""
+    tensors, info = read_tensors(path)
+    if needed and info.network != needed:
+        raise ValueError(f"{path}: holds a {info.network}; {_USES[needed]} need a {needed}")
+    with _describing(path):
+        if info.network not in _USES:
+            raise ValueError(f"a {info.network}")
+        architecture = architecture_named(info.arch)
+        network: Discriminator | Generator
+        if info.network == "discriminator":
+            network = Discriminator(architecture, info.width, info.layers, info.eps)
+        else:
+            network = Generator(architecture, info.width, info.z_dim, info.eps)
+    _fill(network, tensors, info, Path(path))
+    return network.eval(), info
+
+
 def load_discriminator(path: Path) -> tuple[Discriminator, WeightsInfo]:
     """The discriminator stored at `path`, float32, in evaluation mode."""
-    tensors, info = read_tensors(path)
-    if info.network != "discriminator":
-        raise ValueError(f"{path}: holds a {info.network}; features need a discriminator")
-    with _describing(path):
-        network = Discriminator(architecture_named(info.arch), info.width, info.layers, info.eps)
-    _fill(network, tensors, Path(path))
-    return network.eval(), info
+    network, info = load_network(path, "discriminator")
+    assert isinstance(network, Discriminator)
+    return network, info
 
 
 def load_generator(path: Path) -> tuple[Generator, WeightsInfo]:
     """The generator stored at `path`, float32, in evaluation mode."""
-    tensors, info = read_tensors(path)
-    if info.network != "generator":
-        raise ValueError(f"{path}: holds a {info.network}; samples need a generator")
-    with _describing(path):
-        network = Generator(architecture_named(info.arch), info.width, info.z_dim, info.eps)
-    _fill(network, tensors, Path(path))
-    return network.eval(), info
+    network, info = load_network(path, "generator")
+    assert isinstance(network, Generator)
+    return network, info
 
 
 def export(source: Path, destination: Path, half: bool = True) -> None:
     """Copy a discriminator or a generator to `destination`, in float16 unless `half` is False."""
-    _, info = read_tensors(source)
-    network = (load_discriminator if info.network == "discriminator" else load_generator)(source)[0]
+    network, info = load_network(source)
     settings = {**info.settings, "stored_as": "float16" if half else "float32"}
     save_weights(destination, network, replace(info, settings=settings), half)
 
