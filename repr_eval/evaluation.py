@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repr_eval.features.representations import Representation
+from repr_eval.features.representations import Description, Representation
 from repr_eval.features.store import stored_features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
@@ -27,29 +27,63 @@ class Place:
     precision: str = "float16"  # of stored features
 
 
+@dataclass(frozen=True)
+class Extracted:
+    """A data set seen through a representation."""
+
+    data: LabelledImages
+    description: Description
+    train: Features
+    test: Features
+    seconds: float
+
+    def of_layers(self, first: int, last: int) -> "Extracted":
+        """The features of layers `first` to `last` alone: views of the same arrays."""
+        description, columns = self.description.of_layers(first, last), self.description.columns(first, last)
+        train, test = (Features(split.X[:, columns], split.y) for split in (self.train, self.test))
+        return Extracted(self.data, description, train, test, self.seconds)
+
+
 def evaluate(
     family: str, data: LabelledImages, representation: Representation, protocol: Protocol, place: Place, *,
-    seed: int, command: str, device: str,
+    seed: int, command: str, device: str, layers: tuple[int, int] | None = None,
 ) -> Record:  # fmt: skip
     """Extract (or find stored) features of both splits, run the protocol, append the record to `place.out`.
 
-    `family` is the table it belongs to: cifar10, svhn or digits.
+    `family` is the table it belongs to: cifar10, svhn or digits. `layers` (first, last): only their features.
     """
+    if layers:
+        representation.description.of_layers(*layers)  # before the hours, not after them
+    found = extracted(data, representation, place)
+    if layers:
+        found = found.of_layers(*layers)
+    return measure(family, found, protocol, place, seed=seed, command=command, device=device)
+
+
+def extracted(data: LabelledImages, representation: Representation, place: Place) -> Extracted:
+    """Both splits' features, from the store or made and stored."""
     started = time.perf_counter()
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
     train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
-    extracted = time.perf_counter() - started
-    outcome = protocol(train, test)
+    return Extracted(data, adapted.description, train, test, time.perf_counter() - started)
+
+
+def measure(
+    family: str, found: Extracted, protocol: Protocol, place: Place, *, seed: int, command: str, device: str
+) -> Record:
+    """Run the protocol on extracted features and append the record to `place.out`."""
+    outcome = protocol(found.train, found.test)
+    description = found.description
     record = Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         protocol=f"{family}/{outcome.protocol}",
-        dataset=_describe(data),
-        method=adapted.description.method,
-        trained_on=adapted.description.trained_on,
-        layers=adapted.description.layers,
-        n_features=adapted.description.n_features,
-        max_units=adapted.description.max_units,
-        representation=adapted.description.settings | {"stored_as": place.precision},
+        dataset=_describe(found.data),
+        method=description.method,
+        trained_on=description.trained_on,
+        layers=description.layers,
+        n_features=description.n_features,
+        max_units=description.max_units,
+        representation=description.settings | {"stored_as": place.precision},
         labels=outcome.labels,
         seed=seed,
         lists_sha256=save_lists(place.out / "draws", outcome.lists),
@@ -61,7 +95,7 @@ def evaluate(
         test_correct=outcome.test_correct,
         largest_gap=outcome.largest_gap,
         seconds={
-            "features": round(extracted, 1),
+            "features": round(found.seconds, 1),
             "selection": round(outcome.selection_seconds, 1),
             "test": round(outcome.test_seconds, 1),
         },

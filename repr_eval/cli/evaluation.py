@@ -1,8 +1,9 @@
-"""Commands that evaluate: cifar10-svm, svhn, digits."""
+"""Commands that evaluate: cifar10-svm, svhn, digits, layers."""
 
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.evaluation import Place, Protocol, evaluate
+from repr_eval.evaluation import Place, Protocol, evaluate, extracted, measure
 from repr_eval.features.representations import BN_MODES, Pixels, Representation, from_weights, untrained
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
@@ -30,7 +31,8 @@ _SHARED = (
                  help="Of --weights random."),
     click.option("--width", default=1.0, show_default=True, help="Of --weights random."),
     click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
-                 help="Batch-norm statistics: of the training images at hand, or those stored with the weights."),
+                 help="Batch-norm statistics: recomputed over the training images; of each split's own images "
+                 "(at-hand), which sees the test images together; or those stored with the weights (running)."),
     click.option("--C", "grid", help="Values of C to choose from, by commas. Default: the protocol's grid."),
     options.seed,
     options.device,
@@ -41,6 +43,7 @@ _SHARED = (
 )  # fmt: skip
 
 
+_LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
 _DATA = (
     options.data_dir,
     click.option("--download", is_flag=True, help="Fetch a missing data set (into the cache folder: always)."),
@@ -83,7 +86,18 @@ def _grid(text: str | None, default: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
-def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[str, Any]) -> None:
+@dataclass(frozen=True)
+class _Job:
+    """What every evaluation needs beside data and protocol, from a command's options."""
+
+    representation: Representation
+    place: Place
+    seed: int
+    device: str
+    command: str
+
+
+def _job(data: LabelledImages, settings: dict[str, Any]) -> _Job:
     if data.remark:
         click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     representation, device = _representation(
@@ -92,12 +106,22 @@ def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[s
     options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"
     place = Place(settings["out"], store, settings["store_as"])
-    command = shlex.join(["repr-eval", *sys.argv[1:]])
+    return _Job(representation, place, settings["seed"], device, shlex.join(["repr-eval", *sys.argv[1:]]))
+
+
+def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[str, Any]) -> None:
+    layers = options.layer_range(settings["layers"]) if settings["layers"] else None
+    job = _job(data, settings)
     record = evaluate(
-        family, data, representation, protocol, place, seed=settings["seed"], command=command, device=device
-    )
+        family, data, job.representation, protocol, job.place,
+        seed=job.seed, command=job.command, device=job.device, layers=layers,
+    )  # fmt: skip
     click.echo(_summary(record, TABLES[family]))
-    for path in write_tables(settings["out"]):
+    _write_tables(settings["out"])
+
+
+def _write_tables(out: Path) -> None:
+    for path in write_tables(out):
         click.echo(f"wrote {path}", err=True)
 
 
@@ -116,7 +140,7 @@ def _summary(record: Record, measure: str) -> str:
     "--labels-per-class", type=click.IntRange(2), help="Use so few labels, drawn several times. Default: all."
 )
 @click.option("--draws", type=click.IntRange(1), help="Draws with few labels. Default: 10.")
-@_with(*_DATA, *_SHARED)
+@_with(*_DATA, _LAYERS, *_SHARED)
 def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any) -> None:
     """L2-SVM on features of CIFAR-10: accuracy with all labels, or with a few a class.
 
@@ -141,7 +165,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any
 @click.command("svhn")
 @click.option("--labels", default=1000, show_default=True, help="Labelled training images, as many of each class.")
 @click.option("--draws", type=click.IntRange(1), default=100, show_default=True, help="Draws of them that are tested.")
-@_with(*_DATA, *_SHARED)
+@_with(*_DATA, _LAYERS, *_SHARED)
 def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
     """L2-SVM on features of SVHN's cropped digits with few labels: test error.
 
@@ -163,7 +187,7 @@ def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
 @click.command("digits")
 @click.option("--labels-per-class", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
-@_with(*_SHARED)
+@_with(_LAYERS, *_SHARED)
 def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     """The low-label protocol on scikit-learn's bundled handwritten digits: needs no data set.
 
@@ -176,6 +200,37 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
         Cs=_grid(settings["grid"], cifar10.CS),
     )  # fmt: skip
     _run("digits", load_handwritten_digits(), protocol, settings)
+
+
+@click.command("layers")
+@click.option("--labels-per-class", type=click.IntRange(2), default=400, show_default=True)
+@click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
+@_with(*_DATA, *_SHARED)
+def layers(labels_per_class: int, draws: int, **settings: Any) -> None:
+    """Which layers matter: CIFAR-10 with few labels on each layer alone and on the first so many together.
+
+    One record each, and of all of them a table and a plot (layers.csv, layers.md, layers.png in --out). Every layer
+    comes from the one set of stored features that the whole network has.
+
+    \b
+    Example:
+      repr-eval layers --weights random --labels-per-class 400
+    """
+    data = _load(load_cifar10, settings)
+    job = _job(data, settings)
+    count = len(job.representation.description.layer_features)
+    if not count:
+        raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} has no layers")
+    protocol = partial(
+        cifar10.low_labels, per_class=labels_per_class, draws=draws, seed=job.seed,
+        Cs=_grid(settings["grid"], cifar10.CS),
+    )  # fmt: skip
+    found = extracted(data, job.representation, job.place)
+    for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
+        part = found.of_layers(first, last)
+        record = measure("cifar10", part, protocol, job.place, seed=job.seed, command=job.command, device=job.device)
+        click.echo(_summary(record, TABLES["cifar10"]))
+    _write_tables(settings["out"])
 
 
 def _load(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> LabelledImages:

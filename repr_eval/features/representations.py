@@ -14,11 +14,11 @@ import numpy as np
 import torch
 
 from repr_eval.features.discriminator import extract, n_features, recompute_statistics
-from repr_eval.gan.networks import Discriminator, architecture_named, initialise
+from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.weights import load_discriminator, weights_hash
 
-BN_MODES = ("recomputed", "running")
+BN_MODES = ("recomputed", "at-hand", "running")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,28 @@ class Description:
     n_features: int
     max_units: int | None  # of the widest layer
     settings: dict[str, Any] = field(default_factory=dict)  # JSON-able; the whole key of its features but the data
+    layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
+    layers_in_all: int | None = None  # of the architecture, of which some may be absent
+
+    def of_layers(self, first: int, last: int) -> "Description":
+        """What is to be said of the features of layers `first` to `last` (from 1) alone; `columns` says where they are.
+
+        ValueError where there are no such layers.
+        """
+        present = len(self.layer_features)
+        if not 1 <= first <= last <= present:
+            has = f"has layers 1 to {present}" if present else "has no layers to choose from"
+            raise ValueError(f"layers {first}-{last}: {self.method} {has}")
+        counts = self.layer_features[first - 1 : last]
+        chosen = f"{first}-{last}" if first < last else f"{first}"
+        return replace(
+            self, layers=f"{chosen} of {self.layers_in_all or present}", n_features=sum(counts),
+            max_units=max(counts) // GRID**2, settings=self.settings | {"layers": [first, last]},
+        )  # fmt: skip
+
+    def columns(self, first: int, last: int) -> slice:
+        """The columns of layers `first` to `last` among the features of all layers."""
+        return slice(sum(self.layer_features[: first - 1]), sum(self.layer_features[:last]))
 
 
 class Representation(Protocol):
@@ -68,7 +90,8 @@ class DiscriminatorFeatures:
     """Max-pooled features of all layers of a discriminator (features.discriminator).
 
     `bn` recomputed: batch-norm statistics of the target's training images, part of the representation [released
-    code]. `bn` running: the statistics that came with the weights.
+    code]. `bn` at-hand: those of the very images that `fill` is given, the test images' own for the test images; the
+    features then depend on which images come together. `bn` running: the statistics that came with the weights.
     """
 
     def __init__(
@@ -79,18 +102,19 @@ class DiscriminatorFeatures:
             raise ValueError(f"batch-norm mode {bn!r}; choose from {', '.join(BN_MODES)}")
         self.network, self.bn, self.device, self.progress = network, bn, device or torch.device("cpu"), progress
         self._train_images: np.ndarray | None = None  # to take statistics from, before the first features are made
-        arch = network.arch
+        maps, in_all = network.arch.maps(network.width)[: network.layers], len(network.arch.discriminator)
         settings = {
-            "representation": "discriminator", "arch": arch.name, "width": network.width, "layers": network.layers,
-            "pooling": "max 4x4", "weights_sha256": weights_hash(network), "bn": bn, "bn_eps": network.eps,
+            "representation": "discriminator", "arch": network.arch.name, "width": network.width,
+            "layers": [1, network.layers], "layers_present": network.layers, "pooling": "max 4x4",
+            "weights_sha256": weights_hash(network), "bn": bn, "bn_eps": network.eps,
         }  # fmt: skip
         self.description = Description(
-            method, trained_on, f"1-{network.layers} of {len(arch.discriminator)}", n_features(network),
-            max(arch.maps(network.width)[: network.layers]), settings,
+            method, trained_on, f"1-{network.layers} of {in_all}", n_features(network), max(maps), settings,
+            tuple(count * GRID**2 for count in maps), in_all,
         )  # fmt: skip
 
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
-        if self.bn == "running":
+        if self.bn != "recomputed":
             return self
         _check_size(train_images, self.network.arch.image_size, self.network.arch.name)
         adapted = copy.copy(self)
@@ -106,7 +130,9 @@ class DiscriminatorFeatures:
         if self._train_images is not None:
             self.network = recompute_statistics(self.network, self._train_images, self.device, self.progress)
             self._train_images = None
-        extract(self.network, images, self.device, out, self.progress)
+        at_hand = self.bn == "at-hand"
+        network = recompute_statistics(self.network, images, self.device, self.progress) if at_hand else self.network
+        extract(network, images, self.device, out, self.progress)
 
 
 def _check_size(images: np.ndarray, size: int, taker: str) -> None:
@@ -125,5 +151,7 @@ def untrained(arch: str, width: float, seed: int, **options: Any) -> Discriminat
 def from_weights(path: Path, method: str | None = None, **options: Any) -> DiscriminatorFeatures:
     """The discriminator in a safetensors file. Its running statistics may be asked for only if it has been trained."""
     network, info = load_discriminator(path)
-    name = method or f"DCGAN ({info.arch}, width {info.width:g}, {info.images_seen:,} images seen)"
+    if options.get("bn") == "running" and not info.statistics:
+        raise ValueError(f"{path}: has no running batch-norm statistics; use --bn recomputed")
+    name = method or info.name or f"DCGAN ({info.arch}, width {info.width:g}, {info.images_seen:,} images seen)"
     return DiscriminatorFeatures(network, name, info.trained_on, **options)
