@@ -2,15 +2,14 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repr_eval.atomic import write_text
 from repr_eval.paper import PAPER_ROWS, PaperRow
-from repr_eval.records import Record, locked_records
+from repr_eval.records import Record
 
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
 CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
@@ -44,7 +43,7 @@ class Row:
     paper_spread: float | None
     C: float | None
     C_at_edge: bool | None
-    bn: str  # batch-norm statistics: "recomputed" or "running"
+    bn: str  # batch-norm statistics: "recomputed", "at-hand" or "running"
     seed: int | None
     largest_gap: float | None  # relative duality gap of the tested classifiers
     seconds: float | None
@@ -67,7 +66,7 @@ def measured_row(record: Record, measure: str) -> Row:
             low, high = 1 - high, 1 - low
         std, of = None, "test images"
     return Row(
-        record.protocol, record.dataset["name"], record.method, "measured", record.trained_on, record.layers,
+        record.protocol, record.dataset["name"], full_method(record), "measured", record.trained_on, record.layers,
         record.n_features, record.max_units, record.labels, len(rates), mean, std, low, high, of, None, record.C,
         record.C_at_edge, str(record.representation.get("bn", "")), record.seed, record.largest_gap,
         sum(record.seconds.values()), record.id,
@@ -83,23 +82,41 @@ def paper_row(row: PaperRow, measure: str) -> Row:
     )  # fmt: skip
 
 
+def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
+    """What makes a measurement this one and no other, in plain values: all but time, seconds, versions, machine.
+
+    `without`: settings of the representation to leave out, for records that are to differ in these alone.
+    """
+    settings = {name: value for name, value in record.representation.items() if name not in without}
+    return [
+        record.protocol, record.dataset["test_fingerprint"], record.dataset["train_fingerprint"], record.labels,
+        record.seed, record.lists_sha256, settings, sorted(record.validation_correct),
+    ]  # fmt: skip
+
+
 def newest(records: list[Record]) -> list[Record]:
-    """Of records of the same measurement (all but time, seconds, versions, machine) only the newest."""
-    latest = {}
-    for record in records:
-        what = (
-            record.protocol, record.dataset["test_fingerprint"], record.dataset["train_fingerprint"], record.labels,
-            record.seed, record.lists_sha256, json.dumps(record.representation, sort_keys=True),
-            tuple(sorted(record.validation_correct)),
-        )  # fmt: skip
-        latest[what] = record
-    return list(latest.values())
+    """Of records of the same measurement only the newest."""
+    return list({json.dumps(identity(record), sort_keys=True): record for record in records}.values())
+
+
+def whole(record: Record) -> bool:
+    """Whether the record is of all the layers that the weights have: others belong to the study of layers."""
+    settings = record.representation
+    return "layers_present" not in settings or settings["layers"] == [1, settings["layers_present"]]
+
+
+def full_method(record: Record) -> str:
+    """The method, with layers and number of features where the network is not complete."""
+    chosen, _, in_all = record.layers.partition(" of ")
+    if not in_all or chosen == f"1-{in_all}":
+        return record.method
+    return f"{record.method}, layers {chosen} ({record.n_features:,} features)"
 
 
 def table_rows(records: list[Record], table: str) -> list[Row]:
     """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
     measure = TABLES[table]
-    mine = [r for r in newest(records) if r.protocol.split("/")[0] == table]
+    mine = [r for r in newest(records) if r.protocol.split("/")[0] == table and whole(r)]
     rows = [paper_row(row, measure) for row in PAPER_ROWS if row.protocol.split("/")[0] == table]
     rows += sorted(
         (measured_row(r, measure) for r in mine),
@@ -155,25 +172,3 @@ def _markdown_line(row: Row) -> str:
         + " | ".join("" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in cells)
         + " |"
     )
-
-
-def write_tables(folder: Path) -> list[Path]:
-    """Rebuild NAME.csv and NAME.md in `folder` from its records, for every table that has a measured row.
-
-    Under the records' lock: of runs that end at once, the last to write has read every record.
-    """
-    with locked_records(folder) as records:
-        return _write_tables(folder, records)
-
-
-def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
-    written = []
-    for table, measure in TABLES.items():
-        rows = table_rows(records, table)
-        if not any(row.source == "measured" for row in rows):
-            continue
-        for suffix, text in ((".csv", to_csv(rows, measure)), (".md", to_markdown(rows, measure))):
-            path = folder / f"{table}{suffix}"
-            write_text(path, text)
-            written.append(path)
-    return written

@@ -25,13 +25,13 @@ from safetensors.torch import load_file, save_file
 from scipy.io import savemat
 
 import repr_eval
-from repr_eval import tables
+from repr_eval import reports, tables
 from repr_eval.cli import COMMANDS, main, report
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
-from repr_eval.tables import write_tables
+from repr_eval.reports import write_reports
 
 CHECKOUT = Path(repr_eval.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -132,8 +132,9 @@ def test_an_option_means_the_same_in_every_command(option: str) -> None:
                 meaning = (parameter.help, parameter.type.name, str(parameter.default), parameter.is_flag)
                 meanings.setdefault(meaning, []).append(name)
     assert all(help_text for help_text, *_ in meanings)
-    # A training run has a folder of its own; all else goes to the folder of records and tables.
-    own = [["train-gan"]] if option == "--out" else []
+    # A training run has a folder of its own, a grid of samples is one file and needs a generator; all else goes to the
+    # folder of records and tables, and needs a discriminator.
+    own = {"--out": [["train-gan"], ["samples"]], "--weights": [["samples"]]}.get(option, [])
     shared = [names for names in meanings.values() if names not in own]
     assert len(shared) == 1
     assert len(shared[0]) > 1
@@ -162,6 +163,30 @@ def job(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert "test error" in result.stdout
         succeed("digits", "--weights", "pixels", "--draws", 2, "--out", out)
     return folder
+
+
+def test_the_study_of_layers_is_a_record_each_a_table_and_a_plot(tmp_path: Path) -> None:
+    model = ["--weights", "random", "--arch", "dcgan32-svhn", "--width", 0.05, "--store", tmp_path / "store"]
+    few = ["--labels-per-class", 4, "--draws", 2, "--device", "cpu", "--C", "1e-3,1e-2", "--out", tmp_path]
+    text = succeed("layers", "--data", "digits", *model, *few).stdout
+    records = read_records(tmp_path)
+    assert [record.layers for record in records] == ["1 of 3", "1-2 of 3", "1-3 of 3", "2 of 3", "3 of 3"]
+    assert [record.n_features for record in records] == [48, 144, 352, 96, 208]
+    assert len(list((tmp_path / "store").glob("*.npy"))) == 2  # one extraction, both splits
+    assert len(text.splitlines()) == 5
+    succeed("digits", *model, *few, "--layers", "2")
+    assert read_records(tmp_path)[-1].test_correct == records[3].test_correct
+    assert read_records(tmp_path)[-1].layers == "2 of 3"
+    rows = rows_of(tmp_path / "layers.csv")
+    assert [(row["layers"], row["kind"]) for row in rows] == [
+        ("1 of 3", "together"), ("1-2 of 3", "together"), ("1-3 of 3", "together"),
+        ("2 of 3", "alone"), ("3 of 3", "alone"),
+    ]  # fmt: skip
+    assert (tmp_path / "layers.md").is_file()
+    with Image.open(tmp_path / "layers.png") as picture:
+        assert picture.size[0] > 500
+    # The main table has whole networks only.
+    assert [row["layers"] for row in rows_of(tmp_path / "digits.csv") if row["source"] == "measured"] == ["1-3 of 3"]
 
 
 def rows_of(path: Path) -> list[dict[str, str]]:
@@ -384,6 +409,10 @@ BAD = [
     (DIGITS + "--weights {in}/pickle.safetensors", "{in}/pickle.safetensors: is a pickle"),
     (DIGITS + "--weights {in}/nan.safetensors", "{in}/nan.safetensors: tensor convs.1.weight holds NaN"),
     (DIGITS + "--weights {in}/foreign.safetensors", "{in}/foreign.safetensors: .* not one of repr-eval's"),
+    (DIGITS + "--weights random --layers 5-7", "layers 5-7: untrained discriminator .* has layers 1 to 6"),
+    (DIGITS + "--weights pixels --layers 1", "layers 1-1: raw pixels has no layers to choose from"),
+    (DIGITS + "--weights random --layers 3-1", "--layers '3-1': needs a range of layers such as 1-4, or one layer"),
+    ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),
     (DIGITS + "--weights {in}/other.safetensors", "{in}/other.safetensors: tensor convs.0.weight is "),
     (DIGITS + "--weights {in}/64.safetensors", "images are .32, 32, 3.; dcgan64 takes 64x64x3"),
@@ -472,7 +501,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPat
     def printing(*_: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr(report, "write_tables", printing)
+    monkeypatch.setattr(report, "write_reports", printing)
     result = run("table", "--out", tmp_path)
     assert (result.exit_code, result.stderr) == (1, "")
 
@@ -553,7 +582,7 @@ def test_tables_written_at_once_miss_no_record(job: Path, tmp_path: Path, monkey
 
     def other_run() -> None:
         append_record(tmp_path, second)
-        write_tables(tmp_path)
+        write_reports(tmp_path)
 
     def interrupted(rows: list[tables.Row], measure: str) -> str:
         if not others:
@@ -563,7 +592,7 @@ def test_tables_written_at_once_miss_no_record(job: Path, tmp_path: Path, monkey
         return to_csv(rows, measure)
 
     to_csv = tables.to_csv
-    monkeypatch.setattr(tables, "to_csv", interrupted)
-    write_tables(tmp_path)
+    monkeypatch.setattr(reports, "to_csv", interrupted)
+    write_reports(tmp_path)
     others[0].join()
     assert {row["record"] for row in rows_of(tmp_path / "svhn.csv")} == {first.id, second.id, ""}

@@ -204,8 +204,44 @@ def test_running_mode_leaves_the_statistics() -> None:
 def test_recomputed_statistics_need_training_images() -> None:
     with pytest.raises(ValueError, match="call adapted"):
         filled(small("recomputed"), pictures(1))
-    with pytest.raises(ValueError, match="batch-norm mode 'batch'; choose from recomputed, running"):
+    with pytest.raises(ValueError, match="batch-norm mode 'batch'; choose from recomputed, at-hand, running"):
         small("batch")
+
+
+def test_statistics_at_hand_are_those_of_the_images_given() -> None:
+    images = pictures(200)
+    representation = small("at-hand")
+    before = weights_hash(representation.network)
+    assert representation.adapted(pictures(20, seed=5), "other") is representation
+    for part in (images, images[:30]):
+        recomputed = small("recomputed").adapted(part, "these")
+        np.testing.assert_array_equal(filled(representation, part), filled(recomputed, part))
+    assert not np.array_equal(filled(representation, images)[:30], filled(representation, images[:30]))
+    assert weights_hash(representation.network) == before
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 2), (1, 4), (3, 6), (1, 6)])
+def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> None:
+    representation = small()
+    images = pictures(3)
+    with torch.no_grad():
+        layers = [pooled(h).numpy() for h in representation.network.activations(to_network(images, CPU))]
+    description = representation.description
+    part = filled(representation, images)[:, description.columns(first, last)]
+    np.testing.assert_array_equal(part, np.concatenate(layers[first - 1 : last], 1))
+    chosen = description.of_layers(first, last)
+    assert (chosen.n_features, chosen.settings["layers"]) == (part.shape[1], [first, last])
+    assert chosen.layers == (f"{first}-{last} of 6" if first < last else f"{first} of 6")
+    assert chosen.max_units == max(layer.shape[1] for layer in layers[first - 1 : last]) // 16
+    assert chosen.settings | {"layers": 0} == description.settings | {"layers": 0}
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 7), (4, 3), (7, 7)])
+def test_layers_that_are_not_there_are_refused(first: int, last: int) -> None:
+    with pytest.raises(ValueError, match=rf"layers {first}-{last}: untrained .* has layers 1 to 6"):
+        small().description.of_layers(first, last)
+    with pytest.raises(ValueError, match="raw pixels has no layers to choose from"):
+        Pixels().description.of_layers(1, 1)
 
 
 def test_adapting_leaves_the_representation_as_it_was() -> None:

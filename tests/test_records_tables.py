@@ -19,7 +19,8 @@ import pytest
 import repr_eval
 from repr_eval.paper import PAPER_ROWS
 from repr_eval.records import FILE, Record, append_record, commit, locked_records, machine, read_records, versions
-from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, to_markdown, write_tables
+from repr_eval.reports import write_reports
+from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, to_markdown
 
 COLUMNS = {
     table: (
@@ -131,7 +132,7 @@ def test_appending_waits_while_tables_are_made(tmp_path: Path) -> None:
 
 def test_making_tables_waits_for_the_lock(tmp_path: Path) -> None:
     append_record(tmp_path, record())
-    making = threading.Thread(target=write_tables, args=(tmp_path,))
+    making = threading.Thread(target=write_reports, args=(tmp_path,))
     with open(tmp_path / FILE, "rb") as other_run:
         fcntl.flock(other_run, fcntl.LOCK_EX)
         making.start()
@@ -358,7 +359,7 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
     append_record(tmp_path, record())
     append_record(tmp_path, svhn_record())
     append_record(tmp_path, record(protocol="digits/per-class/1", max_units=None))
-    written = write_tables(tmp_path)
+    written = write_reports(tmp_path)
     assert [path.name for path in written] == [f"{t}{suffix}" for t in TABLES for suffix in (".csv", ".md")]
     for table, columns in COLUMNS.items():
         assert (tmp_path / f"{table}.csv").read_text(encoding="utf-8").splitlines()[0] == columns
@@ -392,9 +393,9 @@ def test_markdown_names_its_spreads() -> None:
 
 def test_only_measured_tables_are_written(tmp_path: Path) -> None:
     append_record(tmp_path, record())
-    assert [path.name for path in write_tables(tmp_path)] == ["cifar10.csv", "cifar10.md"]
+    assert [path.name for path in write_reports(tmp_path)] == ["cifar10.csv", "cifar10.md"]
     first = (tmp_path / "cifar10.csv").read_bytes()
-    write_tables(tmp_path)
+    write_reports(tmp_path)
     assert (tmp_path / "cifar10.csv").read_bytes() == first
     assert sorted(os.listdir(tmp_path)) == ["cifar10.csv", "cifar10.md", FILE]
 
@@ -402,7 +403,7 @@ def test_only_measured_tables_are_written(tmp_path: Path) -> None:
 def test_a_repeat_replaces_its_row(tmp_path: Path) -> None:
     append_record(tmp_path, record(test_correct=[50, 50]))
     append_record(tmp_path, replace(record(test_correct=[50, 51]), time="later"))
-    write_tables(tmp_path)
+    write_reports(tmp_path)
     table = pd.read_csv(tmp_path / "cifar10.csv")
     assert table[table.source == "measured"].accuracy.tolist() == [0.505]
 
@@ -410,7 +411,7 @@ def test_a_repeat_replaces_its_row(tmp_path: Path) -> None:
 # Who may import whom.
 
 PACKAGE = Path(repr_eval.__file__).parent
-LEFT_TO_RIGHT = ["images", "gan", "features", "svm", "protocols", "records", "tables"]
+LEFT_TO_RIGHT = ["images", "gan", "features", "svm", "protocols", "records", "tables", "studies", "reports"]
 FREE = {"atomic", "torchvision_import"}  # anyone may import them; they import nothing
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
@@ -476,7 +477,7 @@ def test_the_rule_of_imports_can_fail() -> None:
     assert may_import("protocols", "svm")
 
 
-@pytest.mark.parametrize("module", ["records", "tables"])
+@pytest.mark.parametrize("module", ["records", "tables", "studies", "reports"])
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

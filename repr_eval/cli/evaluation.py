@@ -22,7 +22,8 @@ from repr_eval.images.locate import cache_folder, data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.records import Record
-from repr_eval.tables import TABLES, measured_row, write_tables
+from repr_eval.reports import write_reports
+from repr_eval.tables import TABLES, measured_row
 
 _SHARED = (
     click.option("--weights", help="A .safetensors file, a name from pretrained/, or the controls random and pixels. "
@@ -117,11 +118,11 @@ def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[s
         seed=job.seed, command=job.command, device=job.device, layers=layers,
     )  # fmt: skip
     click.echo(_summary(record, TABLES[family]))
-    _write_tables(settings["out"])
+    _write_reports(settings["out"])
 
 
-def _write_tables(out: Path) -> None:
-    for path in write_tables(out):
+def _write_reports(out: Path) -> None:
+    for path in write_reports(out):
         click.echo(f"wrote {path}", err=True)
 
 
@@ -203,11 +204,12 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
 
 
 @click.command("layers")
+@click.option("--data", type=click.Choice(["cifar10", "digits"]), default="cifar10", show_default=True)
 @click.option("--labels-per-class", type=click.IntRange(2), default=400, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
 @_with(*_DATA, *_SHARED)
-def layers(labels_per_class: int, draws: int, **settings: Any) -> None:
-    """Which layers matter: CIFAR-10 with few labels on each layer alone and on the first so many together.
+def layers(data: str, labels_per_class: int, draws: int, **settings: Any) -> None:
+    """Which layers matter: few labels a class on each layer's features alone and on the first so many layers'.
 
     One record each, and of all of them a table and a plot (layers.csv, layers.md, layers.png in --out). Every layer
     comes from the one set of stored features that the whole network has.
@@ -216,21 +218,21 @@ def layers(labels_per_class: int, draws: int, **settings: Any) -> None:
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
-    data = _load(load_cifar10, settings)
-    job = _job(data, settings)
+    images = _load(load_cifar10, settings) if data == "cifar10" else load_handwritten_digits()
+    job = _job(images, settings)
     count = len(job.representation.description.layer_features)
     if not count:
-        raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} has no layers")
+        raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")
     protocol = partial(
         cifar10.low_labels, per_class=labels_per_class, draws=draws, seed=job.seed,
         Cs=_grid(settings["grid"], cifar10.CS),
     )  # fmt: skip
-    found = extracted(data, job.representation, job.place)
+    found = extracted(images, job.representation, job.place)
     for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
         part = found.of_layers(first, last)
-        record = measure("cifar10", part, protocol, job.place, seed=job.seed, command=job.command, device=job.device)
-        click.echo(_summary(record, TABLES["cifar10"]))
-    _write_tables(settings["out"])
+        record = measure(data, part, protocol, job.place, seed=job.seed, command=job.command, device=job.device)
+        click.echo(_summary(record, TABLES[data]))
+    _write_reports(settings["out"])
 
 
 def _load(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> LabelledImages:

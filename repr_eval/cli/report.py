@@ -8,7 +8,7 @@ from repr_eval.cli import options
 from repr_eval.doctor import report
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.images.locate import data_root
-from repr_eval.tables import write_tables
+from repr_eval.reports import write_reports
 
 
 @click.command("table")
@@ -20,7 +20,7 @@ def table(out: Path) -> None:
     Example:
       repr-eval table --out results
     """
-    for path in write_tables(out):
+    for path in write_reports(out):
         click.echo(path)
         if path.suffix == ".md":
             click.echo("\n" + path.read_text(encoding="utf-8"))

@@ -148,7 +148,9 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
 )
 @options.seed
 @options.device
-@click.option("--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True, help="The picture."
+)
 def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Path) -> None:
     """Draw a grid of images with a generator: a PNG.
 

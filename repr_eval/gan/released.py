@@ -29,7 +29,7 @@ class Release:
     """A network that the authors released, and how to know its arrays: digests in file order, "" for one not known."""
 
     trained_on: str
-    digests: tuple[str, ...]  # first 16 digits of the SHA-256 of the values as little-endian float32 in C order
+    digests: tuple[str, ...]  # by `digest_of`
 
 
 RELEASES = (
@@ -200,7 +200,7 @@ def _recognise(arrays: Sequence[np.ndarray], paths: Sequence[Path]) -> Release |
 
     Raises ValueError where some are a release's and others are not: a swapped or altered file.
     """
-    digests = [hashlib.sha256(array.astype("<f4").tobytes()).hexdigest()[:16] for array in arrays]
+    digests = [digest_of(array) for array in arrays]
     for release in RELEASES:
         known = [(i, digest) for i, digest in enumerate(digests) if i < len(release.digests) and release.digests[i]]
         wrong = [i for i, digest in known if digest != release.digests[i]]
@@ -213,6 +213,11 @@ def _recognise(arrays: Sequence[np.ndarray], paths: Sequence[Path]) -> Release |
         what = f"holds what was released as number {place}" if place else "is not what the authors released"
         raise ValueError(f"{paths[i]}: {what}, while others of these files are as released; copy the set again")
     return None
+
+
+def digest_of(array: np.ndarray) -> str:
+    """First 16 digits of the SHA-256 of the values as little-endian float32 in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()[:16]
 
 
 def _converted(array: np.ndarray) -> np.ndarray:

@@ -1,0 +1,47 @@
+"""Every table and figure of a folder of records, rebuilt from the records alone."""
+
+from pathlib import Path
+
+from repr_eval import studies
+from repr_eval.atomic import write_text
+from repr_eval.records import Record, locked_records
+from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
+
+
+def write_reports(folder: Path) -> list[Path]:
+    """Rebuild in `folder` NAME.csv and NAME.md of every table and study that has a measured row, and layers.png.
+
+    Under the records' lock: of runs that end at once, the last to write has read every record.
+    """
+    with locked_records(folder) as records:
+        return _write_tables(folder, records) + _write_studies(folder, records)
+
+
+def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
+    written = []
+    for table, measure in TABLES.items():
+        rows = table_rows(records, table)
+        if any(row.source == "measured" for row in rows):
+            written += _write_both(folder / table, to_csv(rows, measure), to_markdown(rows, measure))
+    return written
+
+
+def _write_studies(folder: Path, records: list[Record]) -> list[Path]:
+    written = []
+    for name, study in studies.STUDIES.items():
+        frame = study(records)
+        if frame.empty:
+            continue
+        csv = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+        written += _write_both(folder / name, csv, studies.to_markdown(frame))
+        if name == "layers":
+            written.append(folder / "layers.png")
+            studies.plot_layers(frame, written[-1])
+    return written
+
+
+def _write_both(stem: Path, csv: str, markdown: str) -> list[Path]:
+    paths = [stem.with_suffix(".csv"), stem.with_suffix(".md")]
+    for path, text in zip(paths, (csv, markdown), strict=True):
+        write_text(path, text)
+    return paths
