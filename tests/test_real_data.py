@@ -1,7 +1,7 @@
 """Tests on the real image sets, in the folder that $REPR_EVAL_REAL_DATA names.
 
-That folder holds cifar10/ (class folders), svhn-grey/, imagenet32.npy and imagenet_samples/. `make real-data-test` runs
-them; the default suite leaves them out.
+That folder holds cifar10/ (class folders), svhn-grey/, imagenet32.npy, imagenet_samples/ and dcgan_authors/ (for
+test_authors_weights.py). `make real-data-test` runs them; the default suite leaves them out.
 """
 
 import dataclasses
