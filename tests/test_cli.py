@@ -1,6 +1,7 @@
 """The command line: help that works, one pass from images to tables, and one line for everything that goes wrong."""
 
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -109,7 +110,8 @@ def test_the_demo_runs_commands_that_exist() -> None:
 
 def test_the_readme_shows_commands_that_exist() -> None:
     blocks = re.findall(r"```sh\n(.*?)```", (CHECKOUT / "README.md").read_text(), re.DOTALL)
-    commands = [line for block in blocks for line in block.splitlines() if line.startswith("repr-eval ")]
+    lines = (line for block in blocks for line in block.replace("\\\n", " ").splitlines())
+    commands = [line for line in lines if line.startswith("repr-eval ")]
     assert commands
     for line in commands:
         parse(line)
@@ -412,6 +414,7 @@ BAD = [
     (DIGITS + "--weights random --layers 5-7", "layers 5-7: untrained discriminator .* has layers 1 to 6"),
     (DIGITS + "--weights pixels --layers 1", "layers 1-1: raw pixels has no layers to choose from"),
     (DIGITS + "--weights random --layers 3-1", "--layers '3-1': needs a range of layers such as 1-4, or one layer"),
+    (DIGITS + "--weights pixels --bn running", "--bn running: raw pixels have no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),
     (DIGITS + "--weights {in}/other.safetensors", "{in}/other.safetensors: tensor convs.0.weight is "),
@@ -488,6 +491,13 @@ def repr_eval_process(*arguments: str, **environment: str) -> subprocess.Popen[s
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def test_records_without_a_table_are_named(job: Path, tmp_path: Path) -> None:
+    append_record(tmp_path, dataclasses.replace(read_records(job / "results")[0], protocol="elsewhere/own/1"))
+    result = run("table", "--out", tmp_path)
+    assert result.exit_code == 1
+    assert f"{tmp_path}: holds no record of a protocol that has a table" in result.stderr
 
 
 def test_the_traceback_can_be_had(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

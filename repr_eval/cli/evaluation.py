@@ -67,6 +67,8 @@ def _representation(
     if weights != "random" and (arch != "dcgan32" or width != 1.0):
         raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
     if weights == "pixels":
+        if bn != "recomputed":
+            raise ValueError(f"--bn {bn}: raw pixels have no batch norm; leave it out")
         return Pixels(), str(chosen)
     if weights == "random":
         if bn == "running":

@@ -20,7 +20,10 @@ def table(out: Path) -> None:
     Example:
       repr-eval table --out results
     """
-    for path in write_reports(out):
+    written = write_reports(out)
+    if not written:
+        raise ValueError(f"{out}: holds no record of a protocol that has a table")
+    for path in written:
         click.echo(path)
         if path.suffix == ".md":
             click.echo("\n" + path.read_text(encoding="utf-8"))

@@ -44,6 +44,6 @@ def find_weights(name: str) -> Path:
     except ValueError as error:
         raise ValueError(f"no weights called {name!r}: {error}") from error
     if not shipped.is_file():
-        names = ", ".join(sorted(p.stem for p in shipped.parent.glob("*.safetensors")))
+        names = ", ".join(sorted(manifest()["models"]))
         raise ValueError(f"no weights called {name!r}; shipped are {names}; the controls are random and pixels")
     return shipped
