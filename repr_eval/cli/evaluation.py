@@ -132,8 +132,9 @@ def _summary(record: Record, measure: str) -> str:
     row = measured_row(record, measure)
     interval = f"95% interval of the {row.ci95_of} {100 * (row.ci95_low or 0):.2f} to {100 * (row.ci95_high or 0):.2f}"
     edge = ", at the edge of its grid" if record.C_at_edge else ""
+    layers = "" if row.layers == "-" else f"layers {row.layers}, "
     return (
-        f"{row.data}, {row.labels:,} labels, {row.method}, {row.features:,} features: test {measure} "
+        f"{row.data}, {row.labels:,} labels, {record.method}, {layers}{row.features:,} features: test {measure} "
         f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; C {row.C:g}{edge}; record {row.record})"
     )
 
