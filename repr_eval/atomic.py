@@ -1,5 +1,6 @@
 """Files that appear whole or not at all: write to a temporary name, then rename."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ def replacing(path: Path) -> Iterator[Path]:
     since some writers choose the format by it.
     """
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder; a file is to be written there", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
     os.close(handle)

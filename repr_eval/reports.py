@@ -29,14 +29,13 @@ def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
 def _write_studies(folder: Path, records: list[Record]) -> list[Path]:
     written = []
     for name, study in studies.STUDIES.items():
-        frame = study(records)
-        if frame.empty:
+        rows = study(records)
+        if not rows:
             continue
-        csv = frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-        written += _write_both(folder / name, csv, studies.to_markdown(frame))
+        written += _write_both(folder / name, studies.to_csv(rows), studies.to_markdown(rows))
         if name == "layers":
             written.append(folder / "layers.png")
-            studies.plot_layers(frame, written[-1])
+            studies.save_figure(studies.layers_figure(rows), written[-1])
     return written
 
 

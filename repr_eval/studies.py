@@ -4,134 +4,180 @@ Made from records alone, like `tables`: a group of records that differ in nothin
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from repr_eval.atomic import replacing
 from repr_eval.records import Record
-from repr_eval.tables import TABLES, identity, measured_row, newest
+from repr_eval.tables import TABLES, C_cell, Row, identity, interval_cell, markdown_line, measured_row, newest
 
-SHARED = (
-    "protocol", "data", "method", "trained_on", "labels", "draws", "layers", "features", "bn", "measure", "rate",
-    "std_of_draws", "ci95_low", "ci95_high", "ci95_of", "C", "C_at_edge", "seed", "record",
-)  # fmt: skip
-LAYER_COLUMNS = (*SHARED, "kind", "last_layer")
-BN_COLUMNS = (*SHARED, "difference")
 BN_ORDER = ("recomputed", "at-hand", "running")
 
 
-def layer_study(records: list[Record]) -> pd.DataFrame:
-    """One row for every choice of layers, of networks measured with several: each layer alone, the first so many.
+@dataclass(frozen=True)
+class StudyRow:
+    """A measured row and its place in a study; rows of one `group` differ in the studied choice alone.
 
-    `kind`: "together" for layers 1 to `last_layer` (layer 1 too), "alone" for layer `last_layer`, else "range".
+    Layers: `first_layer` to `last_layer` gave the features. Batch norm: `difference` is the rate less that with
+    statistics recomputed over the training images.
     """
+
+    row: Row
+    measure: str  # "accuracy" or "error", which row.rate is
+    group: int
+    first_layer: int | None = None
+    last_layer: int | None = None
+    difference: float | None = None
+
+
+def layer_study(records: list[Record]) -> list[StudyRow]:
+    """One row for every range of layers, of networks measured with several: the first so many, then others."""
     rows = []
-    for group in _groups(records, ("layers",)):
-        for record in sorted(group, key=lambda r: (r.representation["layers"][0] > 1, r.representation["layers"])):
-            first, last = record.representation["layers"]
-            kind = "together" if first == 1 else "alone" if first == last else "range"
-            rows.append(_shared(record) | {"kind": kind, "last_layer": last})
-    return pd.DataFrame(rows, columns=list(LAYER_COLUMNS)).convert_dtypes()
+    for number, group in enumerate(_groups(records, ("layer_range",), "layers")):
+        for first, last, record in sorted(
+            ((*_range(r), r) for r in group), key=lambda found: (found[0] > 1, found[:2])
+        ):
+            rows.append(_study_row(record, number, first_layer=first, last_layer=last))
+    return rows
 
 
-def batch_norm_study(records: list[Record]) -> pd.DataFrame:
-    """One row for every kind of batch-norm statistics, of networks measured with several.
-
-    `difference`: the rate less that with statistics recomputed over the training images.
-    """
+def batch_norm_study(records: list[Record]) -> list[StudyRow]:
+    """One row for every kind of batch-norm statistics, of networks measured with several."""
     rows = []
-    for group in _groups(records, ("bn", "bn_images")):
-        base = [_shared(r)["rate"] for r in group if r.representation["bn"] == BN_ORDER[0]]
-        for record in sorted(group, key=lambda r: BN_ORDER.index(r.representation["bn"])):
-            row = _shared(record)
-            rows.append(row | {"difference": row["rate"] - base[0] if base else None})
-    return pd.DataFrame(rows, columns=list(BN_COLUMNS)).convert_dtypes()
+    for number, group in enumerate(_groups(records, ("bn", "bn_images"), "bn")):
+        modes = {record.representation["bn"]: _study_row(record, number) for record in group}
+        base = modes[BN_ORDER[0]].row.rate if BN_ORDER[0] in modes else None
+        for mode in BN_ORDER:
+            if mode in modes:
+                one = modes[mode]
+                rows.append(replace(one, difference=None if base is None else one.row.rate - base))
+    return rows
 
 
-def _groups(records: list[Record], choice: tuple[str, ...]) -> Iterable[list[Record]]:
-    """Records alike but for the representation's settings `choice`, where there are several."""
+def _range(record: Record) -> tuple[int, int]:
+    first, last = record.representation.get("layer_range", (1, record.representation["layers"]))
+    return first, last
+
+
+def _groups(records: list[Record], choice: tuple[str, ...], needed: str) -> Iterator[list[Record]]:
+    """Records of discriminators alike but for the settings `choice`, where there are several."""
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
-        if choice[0] in record.representation:
-            groups.setdefault(json.dumps(identity(record, without=choice)), []).append(record)
-    return [group for group in groups.values() if len(group) > 1]
+        settings = record.representation
+        if settings.get("representation") == "discriminator" and needed in settings and _family(record) in TABLES:
+            groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
+    return (group for group in groups.values() if len(group) > 1)
 
 
-def _shared(record: Record) -> dict[str, Any]:
-    measure = TABLES[record.protocol.split("/")[0]]
-    row = measured_row(record, measure)
-    values = {name: getattr(row, name) for name in SHARED if hasattr(row, name)}
-    return values | {"method": record.method, "measure": measure}
+def _family(record: Record) -> str:
+    return record.protocol.split("/")[0]
 
 
-def to_markdown(study: pd.DataFrame) -> str:
+def _study_row(record: Record, group: int, **place: int) -> StudyRow:
+    measure = TABLES[_family(record)]
+    return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **place)
+
+
+def to_csv(study: list[StudyRow]) -> str:
+    """A study as CSV: the columns that a measured row has, and its own."""
+    flat = [asdict(one.row) | {k: v for k, v in asdict(one).items() if k != "row"} for one in study]
+    frame = pd.DataFrame(flat).drop(columns=["source", "paper_spread"]).dropna(axis=1, how="all").convert_dtypes()
+    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _panels(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
+    """The rows of every protocol, data set and number of labels, with these in words."""
+
+    def words(one: StudyRow) -> str:
+        return f"{one.row.protocol}: {one.row.data}, {one.row.labels:,} labels"
+
+    return [(title, list(rows)) for title, rows in groupby(sorted(study, key=words), words)]
+
+
+def to_markdown(study: list[StudyRow]) -> str:
     """A study as Markdown, a section for every protocol, data set and number of labels; rates in percent."""
+    extra = any(one.difference is not None for one in study)
     sections = []
-    for (protocol, data, labels), part in study.groupby(["protocol", "data", "labels"], sort=False):
-        measure = part["measure"].iloc[0]
-        extra = "difference" in study.columns
+    for title, rows in _panels(study):
         lines = [
-            f"### {protocol}: {data}, {labels:,} labels",
+            f"### {title}",
             "",
-            f"| method | layers | features | bn | {measure} % | "
+            f"| method | trained on | layers | features | bn | seed | {rows[0].measure} % | "
             + "difference, points | " * extra
             + "std of draws | 95% interval | of | C | record |",
-            "|---|---|---:|---|---:|" + "---:|" * extra + "---:|---|---|---:|---|",
+            "|---|---|---|---:|---|---:|---:|" + "---:|" * extra + "---:|---|---|---:|---|",
         ]
-        lines += [_markdown_line(row, extra) for _, row in part.iterrows()]
+        lines += [_markdown_line(one, extra) for one in rows]
         sections.append("\n".join(lines))
     return "\n\n".join(sections) + "\n"
 
 
-def _markdown_line(row: "pd.Series[Any]", extra: bool) -> str:
-    cells = [row["method"], row["layers"], f"{row['features']:,}", row["bn"], f"{100 * row['rate']:.2f}"]
-    if extra:
-        cells.append("" if pd.isna(row["difference"]) else f"{100 * row['difference']:+.2f}")
-    cells += [
-        "" if pd.isna(row["std_of_draws"]) else f"{100 * row['std_of_draws']:.2f}",
-        f"{100 * row['ci95_low']:.2f} to {100 * row['ci95_high']:.2f}", row["ci95_of"],
-        f"{row['C']:g}" + " (edge)" * bool(row["C_at_edge"]), row["record"],
-    ]  # fmt: skip
-    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+def _markdown_line(one: StudyRow, extra: bool) -> str:
+    row = one.row
+    difference = [None if one.difference is None else f"{100 * one.difference:+.2f}"] if extra else []
+    spread = None if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
+    return markdown_line((
+        row.method, row.trained_on, row.layers, f"{row.features:,}", row.bn, row.seed, f"{100 * row.rate:.2f}",
+        *difference, spread, interval_cell(row), row.ci95_of, C_cell(row), row.record,
+    ))  # fmt: skip
 
 
-def plot_layers(study: pd.DataFrame, path: Path) -> None:
-    """Rate against layer as a PNG, with 95% intervals; a panel for every protocol, data set and number of labels."""
-    panels = list(study.groupby(["protocol", "data", "labels"], sort=False))
-    figure = Figure(figsize=(7.0 * len(panels), 4.6), layout="constrained")
-    FigureCanvasAgg(figure)
-    for axes, ((_, data, labels), part) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for number, (method, rows) in enumerate(part.groupby("method", sort=False)):
-            _plot_lines(axes, rows, f"C{number}", str(method))
-        axes.set(
-            title=f"{data}, {labels:,} labels", xlabel="layer", ylabel=f"test {part['measure'].iloc[0]}, %",
-            xticks=range(1, int(part["last_layer"].max()) + 1),
-        )  # fmt: skip
+def layers_figure(study: list[StudyRow]) -> Figure:
+    """Rate against layer with 95% intervals, two lines a network; a panel for every protocol, data set and labels."""
+    panels = _panels(study)
+    figure = Figure(figsize=(8.0 * len(panels), 6.4), layout="constrained")
+    for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for position, (name, group) in enumerate(_named_groups(rows)):
+            _plot_lines(axes, group, f"C{position % 10}", name)
+        last = max(one.last_layer or 1 for one in rows)
+        axes.set(title=title, xlabel="layer x", ylabel=f"test {rows[0].measure}, %", xticks=range(1, last + 1))
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120)
+        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    return figure
 
 
-def _plot_lines(axes: Axes, rows: pd.DataFrame, colour: str, method: str) -> None:
-    together = rows["kind"] == "together"
-    alone = (rows["kind"] == "alone") | (together & (rows["last_layer"] == 1))
-    for chosen, style, marker, words in (
+def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
+    """Each group with what to call it: its method, and what else tells it from others of that method."""
+    groups = [[one for one in rows if one.group == number] for number in dict.fromkeys(one.group for one in rows)]
+    names = [group[0].row.method.lstrip("_") for group in groups]
+    for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
+        values = [getattr(group[0].row, column) for group in groups]
+        names = [
+            f"{name}, {words}{value}" if len({v for n, v in zip(names, values, strict=True) if n == name}) > 1 else name
+            for name, value in zip(names, values, strict=True)
+        ]
+    return list(zip(names, groups, strict=True))
+
+
+def _plot_lines(axes: Axes, rows: list[StudyRow], colour: str, name: str) -> None:
+    together = [one for one in rows if one.first_layer == 1]
+    alone = [one for one in rows if one.first_layer == one.last_layer]
+    for part, style, marker, words in (
         (together, "-", "o", "layers 1 to x together"),
         (alone, "--", "s", "layer x alone"),
     ):
-        part = rows[chosen].sort_values("last_layer")
-        rate, low, high = (100 * part[name].astype(float) for name in ("rate", "ci95_low", "ci95_high"))
+        part = sorted(part, key=lambda one: one.last_layer or 0)
+        rate, low, high = (
+            [100 * getattr(one.row, column) for one in part] for column in ("rate", "ci95_low", "ci95_high")
+        )
+        below = [r - lo for r, lo in zip(rate, low, strict=True)]
+        above = [hi - r for r, hi in zip(rate, high, strict=True)]
         axes.errorbar(
-            part["last_layer"].astype(int), rate, [rate - low, high - rate],
-            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{method}: {words}",
+            [one.last_layer or 0 for one in part], rate, [below, above],
+            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
         )  # fmt: skip
 
 
-STUDIES: dict[str, Callable[[list[Record]], pd.DataFrame]] = {"layers": layer_study, "batch_norm": batch_norm_study}
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure to `path` as a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)
+
+
+STUDIES: dict[str, Callable[[list[Record]], list[StudyRow]]] = {"layers": layer_study, "batch_norm": batch_norm_study}

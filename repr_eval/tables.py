@@ -1,6 +1,7 @@
 """CSV and Markdown tables, made from records and the paper's rows alone."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -101,16 +102,31 @@ def newest(records: list[Record]) -> list[Record]:
 
 def whole(record: Record) -> bool:
     """Whether the record is of all the layers that the weights have: others belong to the study of layers."""
-    settings = record.representation
-    return "layers_present" not in settings or settings["layers"] == [1, settings["layers_present"]]
+    return "layer_range" not in record.representation
 
 
 def full_method(record: Record) -> str:
     """The method, with layers and number of features where the network is not complete."""
     chosen, _, in_all = record.layers.partition(" of ")
-    if not in_all or chosen == f"1-{in_all}":
+    if not in_all or chosen == f"1-{in_all}" or (chosen, in_all) == ("1", "1"):
         return record.method
     return f"{record.method}, layers {chosen} ({record.n_features:,} features)"
+
+
+def C_cell(row: Row) -> str:
+    """C as a table shows it, with what is wrong with it."""
+    if row.C is None:
+        return ""
+    gap = row.largest_gap or 0
+    return (
+        f"{row.C:g}" + " (edge)" * bool(row.C_at_edge) + (f" (NOT CONVERGED: gap {gap:.2g})" if gap > CONVERGED else "")
+    )
+
+
+def markdown_line(cells: Iterable[object]) -> str:
+    """A line of a Markdown table; None is an empty cell."""
+    texts = ("" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in cells)
+    return "| " + " | ".join(texts) + " |"
 
 
 def table_rows(records: list[Record], table: str) -> list[Row]:
@@ -153,22 +169,18 @@ def to_markdown(rows: list[Row], measure: str) -> str:
 
 
 def _markdown_line(row: Row) -> str:
-    interval = "" if row.ci95_low is None or row.ci95_high is None else (
-        f"{100 * row.ci95_low:.2f} to {100 * row.ci95_high:.2f}"
-    )  # fmt: skip
     spread = "" if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
     if row.paper_spread is not None:
         spread = f"printed: {100 * row.paper_spread:.1f}"
-    C = "" if row.C is None else f"{row.C:g}" + (" (edge)" if row.C_at_edge else "")
-    if row.largest_gap is not None and row.largest_gap > CONVERGED:
-        C += f" (NOT CONVERGED: gap {row.largest_gap:.2g})"
-    cells = (
+    return markdown_line((
         row.method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
-        row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval, row.ci95_of, C,
-        row.bn, row.seed, row.record,
-    )  # fmt: skip
-    return (
-        "| "
-        + " | ".join("" if cell is None else " ".join(str(cell).replace("|", "\\|").split()) for cell in cells)
-        + " |"
-    )
+        row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval_cell(row), row.ci95_of,
+        C_cell(row), row.bn, row.seed, row.record,
+    ))  # fmt: skip
+
+
+def interval_cell(row: Row) -> str:
+    """The 95% interval in percent."""
+    if row.ci95_low is None or row.ci95_high is None:
+        return ""
+    return f"{100 * row.ci95_low:.2f} to {100 * row.ci95_high:.2f}"

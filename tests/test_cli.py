@@ -180,9 +180,8 @@ def test_the_study_of_layers_is_a_record_each_a_table_and_a_plot(tmp_path: Path)
     assert read_records(tmp_path)[-1].test_correct == records[3].test_correct
     assert read_records(tmp_path)[-1].layers == "2 of 3"
     rows = rows_of(tmp_path / "layers.csv")
-    assert [(row["layers"], row["kind"]) for row in rows] == [
-        ("1 of 3", "together"), ("1-2 of 3", "together"), ("1-3 of 3", "together"),
-        ("2 of 3", "alone"), ("3 of 3", "alone"),
+    assert [(row["first_layer"], row["last_layer"]) for row in rows] == [
+        ("1", "1"), ("1", "2"), ("1", "3"), ("2", "2"), ("3", "3"),
     ]  # fmt: skip
     assert (tmp_path / "layers.md").is_file()
     with Image.open(tmp_path / "layers.png") as picture:

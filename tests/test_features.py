@@ -230,10 +230,15 @@ def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> Non
     part = filled(representation, images)[:, description.columns(first, last)]
     np.testing.assert_array_equal(part, np.concatenate(layers[first - 1 : last], 1))
     chosen = description.of_layers(first, last)
-    assert (chosen.n_features, chosen.settings["layers"]) == (part.shape[1], [first, last])
+    assert (chosen.n_features, chosen.settings["layers"]) == (part.shape[1], 6)
     assert chosen.layers == (f"{first}-{last} of 6" if first < last else f"{first} of 6")
     assert chosen.max_units == max(layer.shape[1] for layer in layers[first - 1 : last]) // 16
-    assert chosen.settings | {"layers": 0} == description.settings | {"layers": 0}
+    if (first, last) == (1, 6):
+        assert chosen == description
+    else:
+        assert chosen.settings == description.settings | {"layer_range": [first, last]}
+        with pytest.raises(ValueError, match="has no layers to choose from"):
+            chosen.of_layers(1, 1)  # a choice of a choice: of which layers?
 
 
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 7), (4, 3), (7, 7)])

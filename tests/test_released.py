@@ -1,5 +1,7 @@
 """Importing what the DCGAN authors' code wrote: against a forward pass by true convolutions, and every wrong file."""
 
+import os
+import pickle
 import re
 import shutil
 from collections.abc import Callable
@@ -23,11 +25,21 @@ WIDTH = 0.05  # 3, 6, 13 maps
 Z = 5
 
 
+class Bomb:
+    """Pickled, it is a call that leaves a folder behind once it is opened."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
 def write_arrays(folder: Path, name: str, arrays: list[np.ndarray]) -> Path:
     """NAME.jl, a pickle that must not be opened, and its arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     jl = folder / name
-    jl.write_bytes(b"\x80\x02cposix\nsystem\nq\x00")  # opening it would be a call
+    jl.write_bytes(pickle.dumps(Bomb(folder / "unpickled")))
     for number, array in enumerate(arrays, 1):
         np.save(folder / f"{name}_{number:02d}.npy", array)
     return jl
@@ -88,6 +100,9 @@ def test_the_discriminator_is_the_authors_function(jl: Path, d_arrays: list[np.n
         logits = network.double().train()(torch.from_numpy(x))
     np.testing.assert_allclose(logits.numpy(), expected, rtol=1e-9)
     assert (info.network, info.eps, info.statistics) == ("discriminator", 1e-8, False)
+    assert not (jl.parent / "unpickled").exists()
+    pickle.loads(jl.read_bytes())
+    assert (jl.parent / "unpickled").exists()  # had it been opened, that would have been seen
 
 
 def test_the_generator_is_the_authors_function(g_jl: Path) -> None:
@@ -142,7 +157,8 @@ def test_the_first_layers_alone(jl: Path, tmp_path: Path, layers: int) -> None:
         assert torch.equal(whole.state_dict()[name], value), name
     save_weights(tmp_path / "part.safetensors", part, info)
     description = from_weights(tmp_path / "part.safetensors").description
-    assert (description.layers, description.n_features) == (f"1-{layers} of 3", 16 * sum((3, 6, 13)[:layers]))
+    named = {1: "1 of 3", 2: "1-2 of 3"}[layers]
+    assert (description.layers, description.n_features) == (named, 16 * sum((3, 6, 13)[:layers]))
 
 
 def test_fortran_order_and_float64_are_the_same_weights(jl: Path, d_arrays: list[np.ndarray], tmp_path: Path) -> None:
@@ -190,6 +206,13 @@ def cut(number: int, keep: int) -> Callable[[Path], None]:
     return apply
 
 
+def overwrite(content: bytes) -> Callable[[Path], None]:
+    def apply(jl: Path) -> None:
+        (jl.parent / f"{jl.name}_05.npy").write_bytes(content)
+
+    return apply
+
+
 def lengthen(jl: Path) -> None:
     with open(jl.parent / f"{jl.name}_03.npy", "ab") as file:
         file.write(b"more")
@@ -212,6 +235,16 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (rename("_03.npy", "_99.spare"), r"_03\.npy \(batch-norm gain of layer 2\) is missing; --layers 1-1 reads"),
         (rename("_08.npy", "_99.spare"), r"_08\.npy \(weights of the output unit\) is missing$"),
         (rename("_01.npy", "_99.spare"), r"10_discrim_params\.jl_01\.npy, the first array, is missing"),
+        (swap(1, 8), r"_01\.npy: is \[208, 1\]; a discriminator starts with \[maps, 3, k, k\]"),
+        (lambda jl: shutil.copy(jl.parent / f"{jl.name}_02.npy", jl.parent / f"{jl.name}_2.npy"),
+         r"_2\.npy: not a file of this set \(there is 10_discrim_params\.jl_02\.npy as well\)"),
+        (lambda jl: shutil.copy(jl.parent / f"{jl.name}_02.npy", jl.parent / f"{jl.name}_00.npy"),
+         r"_00\.npy: not a file of this set \(arrays are numbered from 01\)"),
+        (overwrite(b"PK\x03\x04 and more"), r"_05\.npy: not a whole \.npy file of numbers"),
+        (overwrite(b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_order': False, 'shape': (99999999, 99999), }"
+                   + b" " * 41 + b"\n" + b"0" * 8), r"_05\.npy: not a whole \.npy file of numbers"),
+        (overwrite(b"\x93NUMPY\x01\x00v\x00{'descr': ('<f4', 'fortran_order': False, 'shape': (9, 9), }"
+                   + b" " * 50 + b"\n" + b"0" * 8), r"_05\.npy: not a whole \.npy file of numbers"),
         (no_arrays, r"no 10_discrim_params\.jl_01\.npy and so on beside it; the \.jl itself is a pickle"),
         (swap(2, 5), r"_02\.npy: is \[13, 6, 5, 5\]; dcgan32-svhn at width 0\.05 has \[6, 3, 5, 5\] here \(weights of"),
         (swap(3, 4), r"_03\.npy and 10_discrim_params\.jl_04\.npy: look swapped \(the batch-norm gain of layer 2"),
@@ -220,7 +253,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (cut(5, 0), r"_05\.npy: not a whole \.npy file of numbers"),
         (lengthen, r"_03\.npy: goes on after its array"),
         (rename("", "_02.npy"), r"10_discrim_params\.jl: no such file"),
-        (spoil(3, lambda a: a.astype(object)), r"_03\.npy: not a whole \.npy file of numbers \(.*allow_pickle"),
+        (spoil(3, lambda a: a.astype(object)), r"_03\.npy: not a whole \.npy file of numbers \(.*Python objects"),
         (spoil(3, lambda a: a.astype(str)), r"_03\.npy: not an \.npy file of real numbers"),
         (spoil(3, lambda a: a.astype(complex)), r"_03\.npy: not an \.npy file of real numbers"),
         (spoil(7, with_nan), r"_07\.npy: holds NaN or infinity"),
@@ -258,7 +291,7 @@ def known(monkeypatch: pytest.MonkeyPatch, d_arrays: list[np.ndarray]) -> None:
     """As if the test's arrays were a release."""
     digests = [released.digest_of(array) for array in d_arrays]
     digests[4] = ""  # one that is not known
-    monkeypatch.setattr(released, "RELEASES", (*RELEASES, Release("house numbers", tuple(digests))))
+    monkeypatch.setattr(released, "RELEASES", (*RELEASES, Release(ARCH.name, "house numbers", tuple(digests), WIDTH)))
 
 
 @pytest.mark.usefixtures("known")
@@ -270,6 +303,15 @@ def test_a_release_is_known_by_its_content(jl: Path, d_arrays: list[np.ndarray])
         np.save(jl.parent / f"{jl.name}_{number:02d}.npy", array + 0.01)
     _, info = import_released(jl, ARCH.name, WIDTH)
     assert (info.name, info.trained_on) == ("imported weights (10_discrim_params.jl)", "not known")
+
+
+def test_a_release_is_refused_under_another_architectures_name(
+    jl: Path, d_arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = tuple(released.digest_of(array) for array in d_arrays)
+    monkeypatch.setattr(released, "RELEASES", (Release("dcgan64", "scenes", digests),))
+    with pytest.raises(ValueError, match="these are the authors' weights of dcgan64 at width 1, not of dcgan32-svhn"):
+        import_released(jl, ARCH.name, WIDTH)
 
 
 @pytest.mark.usefixtures("known")
@@ -302,7 +344,25 @@ def test_the_commands_import_and_draw(g_jl: Path, jl: Path, tmp_path: Path) -> N
         "import-weights", jl, tmp_path / "d.safetensors", "--arch", ARCH.name, "--width", WIDTH, "--layers", "1-2"
     )
     assert "layers 1-2" in text
-    for layers, message in (("2-3", "give 1-3"), ("0", "such as 1-4"), ("3-2", "such as 1-4"), ("all", "such as 1-4")):
+    kept = (tmp_path / "d.safetensors").read_bytes()
+    for destination, message in (
+        (jl, r"weights files end in .safetensors"),
+        (tmp_path / "no.pt", "end in .safetensors"),
+    ):
+        before = jl.read_bytes()
+        result = CliRunner().invoke(main, ["import-weights", str(jl), str(destination), "--arch", ARCH.name])
+        assert (result.exit_code, jl.read_bytes()) == (1, before)
+        assert message in result.stderr
+    result = CliRunner().invoke(main, ["import-weights", str(jl), str(tmp_path / "d.safetensors"), "--arch", "dcgan32"])
+    assert (result.exit_code, (tmp_path / "d.safetensors").read_bytes()) == (1, kept)
+    for layers, message in (
+        ("2-3", "give 1-3"),
+        ("0", "such as 1-4"),
+        ("3-2", "such as 1-4"),
+        ("all", "such as 1-4"),
+        ("", "such as 1-4"),
+        ("1-+2", "such"),
+    ):
         arguments = ["import-weights", str(jl), "x", "--arch", ARCH.name, "--layers", layers]
         result = CliRunner().invoke(main, arguments)
         assert result.exit_code == 1

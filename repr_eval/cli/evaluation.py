@@ -113,7 +113,7 @@ def _job(data: LabelledImages, settings: dict[str, Any]) -> _Job:
 
 
 def _run(family: str, data: LabelledImages, protocol: Protocol, settings: dict[str, Any]) -> None:
-    layers = options.layer_range(settings["layers"]) if settings["layers"] else None
+    layers = options.layer_range(settings["layers"]) if settings["layers"] is not None else None
     job = _job(data, settings)
     record = evaluate(
         family, data, job.representation, protocol, job.place,
@@ -208,10 +208,10 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
 
 @click.command("layers")
 @click.option("--data", type=click.Choice(["cifar10", "digits"]), default="cifar10", show_default=True)
-@click.option("--labels-per-class", type=click.IntRange(2), default=400, show_default=True)
+@click.option("--labels-per-class", type=click.IntRange(2), help="Default: 400; 10 of digits.")
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
 @_with(*_DATA, *_SHARED)
-def layers(data: str, labels_per_class: int, draws: int, **settings: Any) -> None:
+def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any) -> None:
     """Which layers matter: few labels a class on each layer's features alone and on the first so many layers'.
 
     One record each, and of all of them a table and a plot (layers.csv, layers.md, layers.png in --out). Every layer
@@ -227,8 +227,8 @@ def layers(data: str, labels_per_class: int, draws: int, **settings: Any) -> Non
     if not count:
         raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")
     protocol = partial(
-        cifar10.low_labels, per_class=labels_per_class, draws=draws, seed=job.seed,
-        Cs=_grid(settings["grid"], cifar10.CS),
+        cifar10.low_labels, per_class=labels_per_class or (400 if data == "cifar10" else 10), draws=draws,
+        seed=job.seed, Cs=_grid(settings["grid"], cifar10.CS),
     )  # fmt: skip
     found = extracted(images, job.representation, job.place)
     for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:

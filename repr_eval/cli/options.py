@@ -1,6 +1,7 @@
 """Options that mean the same in every command."""
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,11 +28,8 @@ seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=Tr
 
 def layer_range(text: str) -> tuple[int, int]:
     """(first, last) of "2-4", or of "3" alone, counted from 1. ValueError on anything else."""
-    first, dash, last = text.partition("-")
-    try:
-        found = int(first), int(last if dash else first)
-    except ValueError:
-        found = (0, 0)
+    match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
+    found = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not 1 <= found[0] <= found[1]:
         raise ValueError(f"--layers {text!r}: needs a range of layers such as 1-4, or one layer such as 3")
     return found

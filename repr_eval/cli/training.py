@@ -129,9 +129,11 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
       repr-eval import-weights svhn/200_discrim_params.jl svhn-d.safetensors --arch dcgan32-svhn
       repr-eval import-weights imagenet/30_discrim_params.jl imagenet-d.safetensors --arch dcgan32 --layers 1-4
     """
-    first, last = options.layer_range(layers) if layers else (1, None)
+    first, last = options.layer_range(layers) if layers is not None else (1, None)
     if first != 1:
         raise ValueError(f"--layers {layers}: a network starts at its first layer; give 1-{last}")
+    if destination.suffix != ".safetensors":
+        raise ValueError(f"{destination}: weights files end in .safetensors")
     network, info = import_released(source, arch, width, last)
     save_weights(destination, network, info)
     part = f", layers 1-{last}" if last else ""
@@ -141,7 +143,11 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
 @click.command("samples")
 @click.option("--weights", required=True, help="A generator's .safetensors file, or a name from pretrained/.")
 @click.option(
-    "--n", default=64, show_default=True, type=click.IntRange(2), help="Images; one batch, which batch norm sees."
+    "--n",
+    default=64,
+    show_default=True,
+    type=click.IntRange(2, 10_000),
+    help="Images; one batch, which batch norm sees.",
 )
 @click.option(
     "--z", type=click.Choice(["uniform", "normal"]), help="The noise. Default: what the weights were trained with."

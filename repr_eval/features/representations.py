@@ -31,6 +31,7 @@ class Description:
     n_features: int
     max_units: int | None  # of the widest layer
     settings: dict[str, Any] = field(default_factory=dict)  # JSON-able; the whole key of its features but the data
+    # Of a network whose layers can be told apart, and of all its layers together:
     layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
     layers_in_all: int | None = None  # of the architecture, of which some may be absent
 
@@ -43,16 +44,22 @@ class Description:
         if not 1 <= first <= last <= present:
             has = f"has layers 1 to {present}" if present else "has no layers to choose from"
             raise ValueError(f"layers {first}-{last}: {self.method} {has}")
+        if (first, last) == (1, present):
+            return self
         counts = self.layer_features[first - 1 : last]
-        chosen = f"{first}-{last}" if first < last else f"{first}"
         return replace(
-            self, layers=f"{chosen} of {self.layers_in_all or present}", n_features=sum(counts),
-            max_units=max(counts) // GRID**2, settings=self.settings | {"layers": [first, last]},
+            self, layers=_named_layers(first, last, self.layers_in_all or present), n_features=sum(counts),
+            max_units=max(counts) // GRID**2, settings=self.settings | {"layer_range": [first, last]},
+            layer_features=(),
         )  # fmt: skip
 
     def columns(self, first: int, last: int) -> slice:
         """The columns of layers `first` to `last` among the features of all layers."""
         return slice(sum(self.layer_features[: first - 1]), sum(self.layer_features[:last]))
+
+
+def _named_layers(first: int, last: int, in_all: int) -> str:
+    return f"{first}-{last} of {in_all}" if first < last else f"{first} of {in_all}"
 
 
 class Representation(Protocol):
@@ -105,11 +112,11 @@ class DiscriminatorFeatures:
         maps, in_all = network.arch.maps(network.width)[: network.layers], len(network.arch.discriminator)
         settings = {
             "representation": "discriminator", "arch": network.arch.name, "width": network.width,
-            "layers": [1, network.layers], "layers_present": network.layers, "pooling": "max 4x4",
-            "weights_sha256": weights_hash(network), "bn": bn, "bn_eps": network.eps,
+            "layers": network.layers, "pooling": "max 4x4", "weights_sha256": weights_hash(network),
+            "bn": bn, "bn_eps": network.eps,
         }  # fmt: skip
         self.description = Description(
-            method, trained_on, f"1-{network.layers} of {in_all}", n_features(network), max(maps), settings,
+            method, trained_on, _named_layers(1, network.layers, in_all), n_features(network), max(maps), settings,
             tuple(count * GRID**2 for count in maps), in_all,
         )  # fmt: skip
 

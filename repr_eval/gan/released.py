@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -28,21 +29,23 @@ from repr_eval.gan.weights import WeightsInfo
 class Release:
     """A network that the authors released, and how to know its arrays: digests in file order, "" for one not known."""
 
+    arch: str
     trained_on: str
     digests: tuple[str, ...]  # by `digest_of`
+    width: float = 1.0
 
 
 RELEASES = (
-    Release("ImageNet-1k", (
+    Release("dcgan32", "ImageNet-1k", (
         "2abea16daf640105", "cefa0f493d6f666a", "57cba3966c190845", "3835e7cf92928da5", "1c653d89fc8a04e0",
         "e3a4b43e71535afd", "7aff330b70a614db", "a6e0a16222746a8a", "6abbade35b442286", "f5328345b590b16f", "",
         "5e2ad354edec40f6", "9cad2402e7fa7c6a", "", "11db307cd455073d", "40e3743f2aed10a9", "6f5df2b35b9b0c66",
     )),
-    Release("SVHN", (
+    Release("dcgan32-svhn", "SVHN", (
         "72f8e8e36590db3a", "e467453e59f7379d", "72b6e1c67eb9d1c9", "1710071b282f08fe", "ff493cb04a463f57",
         "9d28647f76f2162f", "01a62d383085a4d3", "c50a54b9fdb8912b",
     )),
-    Release("SVHN", (
+    Release("dcgan32-svhn", "SVHN", (
         "d891238acc6721b9", "2be3ba523c828dc5", "4ece97d3ee2630c8", "61f3fd05abf9fff7", "f27d2e9101ccdf75",
         "87b24cc8c64d4c9a", "e0fe5250ff6a6ba9", "6fd7a84ebc4898cf", "464830d36881cacb", "33a06a97d3e52008",
     )),
@@ -92,8 +95,14 @@ def files_beside(jl: Path) -> dict[int, Path]:
     if jl.suffix != ".jl":
         raise ValueError(f"{jl}: needed is the NAME.jl that the DCGAN authors' code writes, beside its .npy files")
     pattern = re.compile(re.escape(jl.name) + r"_(\d+)\.npy")
-    matches = ((pattern.fullmatch(path.name), path) for path in sorted(jl.parent.iterdir()))
-    found = {int(match[1]): path for match, path in matches if match}
+    found: dict[int, Path] = {}
+    for path in sorted(jl.parent.iterdir()):
+        if match := pattern.fullmatch(path.name):
+            number = int(match[1])
+            if number == 0 or number in found:
+                why = f"there is {found[number].name} as well" if number else "arrays are numbered from 01"
+                raise ValueError(f"{path}: not a file of this set ({why}); remove the wrong one")
+            found[number] = path
     if not found:
         raise ValueError(
             f"{jl}: no {jl.name}_01.npy and so on beside it; the .jl itself is a pickle, which repr-eval never opens"
@@ -104,17 +113,15 @@ def files_beside(jl: Path) -> dict[int, Path]:
 def read_array(path: Path) -> np.ndarray:
     """The float32 array in C order of an .npy file of real numbers. ValueError names a file that is not one, or NaN."""
     try:
-        with open(path, "rb") as file:
-            array = np.load(file, allow_pickle=False)
-            left = file.read(1)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path}: not a whole .npy file of numbers ({error})") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiu":
+        stored = np.lib.format.open_memmap(path, mode="r")  # compares the header with the file's size; never unpickles
+    except (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError) as error:
+        raise ValueError(f"{path}: not a whole .npy file of numbers ({' '.join(str(error).split())})") from error
+    if stored.dtype.kind not in "fiu":
         raise ValueError(f"{path}: not an .npy file of real numbers")
-    if left:
+    if stored.offset + stored.nbytes != path.stat().st_size:
         raise ValueError(f"{path}: goes on after its array; not the file that it was")
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype=np.float32)
+        array = np.array(stored, dtype=np.float32, order="C")
     if not np.isfinite(array).all():
         raise ValueError(f"{path}: holds NaN or infinity")
     return array
@@ -141,6 +148,9 @@ def import_released(
     paths = [files[i + 1] for i in range(len(expected))]
     _check_gains(expected, arrays, paths)
     release = _recognise(arrays, paths)
+    if release and (release.arch, release.width) != (arch, width):
+        theirs = f"{release.arch} at width {release.width:g}"
+        raise ValueError(f"{jl}: these are the authors' weights of {theirs}, not of {arch} at width {width:g}")
     state = {slot.tensor: torch.from_numpy(_converted(array)) for slot, array in zip(expected, arrays, strict=True)}
     network.load_state_dict(state, strict=False)
     kind = "discriminator" if isinstance(network, Discriminator) else "generator"
@@ -164,7 +174,7 @@ def _network_of(
     shape = read_array(first).shape
     if len(shape) == 4:
         return Discriminator(architecture, width, layers)
-    if len(shape) != 2:
+    if len(shape) != 2 or shape[1] == 1:
         raise ValueError(f"{first}: is {list(shape)}; a discriminator starts with [maps, 3, k, k], a generator [z, n]")
     if layers is not None:
         raise ValueError(f"{jl}: holds a generator, which is needed whole; --layers is for discriminators")
