@@ -59,8 +59,8 @@ class FewRows:
         xi = (1 - Y * rows.scores(W)).clamp_min(0)
         loss = C * (U * xi.square()).double().sum(0)
         primal = 0.5 * W.double().square().sum(0) + loss
-        beta = 2 * C * Y * U * xi  # y alpha
-        dual = (beta * (Y - 0.5 * (K @ beta))).double().sum(0) - loss
+        beta = (2 * C * Y * U * xi).double()  # y alpha
+        dual = (beta * (Y - 0.5 * (K.double() @ beta))).sum(0) - loss
         converged = bool((primal - dual <= tol * primal).all())
         if converged:
             self.b = b
