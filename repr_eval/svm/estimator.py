@@ -2,25 +2,28 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted
-from torch import Tensor
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from repr_eval.svm.few_rows import FewRows
-from repr_eval.svm.newton import Solution, minimise
-from repr_eval.svm.newton_systems import ConjugateGradients, GramSolve
-from repr_eval.svm.precondition import LeadingDirections
+from repr_eval.svm.inputs import (
+    Matrix,
+    checked_features,
+    checked_labels,
+    checked_sample_weight,
+    costs,
+    not_finite,
+    one_against_rest,
+)
+from repr_eval.svm.path import Path
 from repr_eval.svm.rows import Rows
 
-Matrix = np.ndarray | Tensor
-FEW_ROWS = 8192  # up to so many rows, and fewer than columns, the Gram matrix is the cheaper way
-PRECONDITION_FROM = 1000  # rows or columns below which conjugate gradients need no help
+__all__ = ["L2SVM", "Matrix", "fit_path"]
 
 
 class L2SVM(ClassifierMixin, BaseEstimator):
@@ -35,41 +38,49 @@ class L2SVM(ClassifierMixin, BaseEstimator):
     C : float > 0, weight of the loss.
     tol : float > 0, relative duality gap (primal - dual) / primal at which every class stops.
     max_iter : int, Newton steps at most; stopping there raises a ConvergenceWarning.
+    class_weight : dict {class: weight}, "balanced" or None, multiples of C as `LinearSVC` has them: of two classes
+        each has its own; of more, a class's weight counts for its own samples in its own problem.
 
     Attributes
     ----------
     classes_ : the class labels, sorted.
     coef_ [K, d], intercept_ [K] : float, K = 1 for two classes, else one row for each class.
+    primal_ [K], dual_ [K] : float64, the primal objective of these coefficients, and that of a feasible dual point:
+        the minimum lies between them.
+    gap_ [K] : float64, (primal_ - dual_) / primal_.
+    objective_ [K] : primal_ by its short name.
     n_iter_ : int, Newton steps taken.
     n_passes_ : int, readings of the features.
-    objective_ [K] : float64, the primal objective reached.
-    gap_ [K] : float64, the relative duality gap reached, an upper bound on how far the objective is from its minimum.
-    n_features_in_ : int.
+    n_features_in_ : int; feature_names_in_ : where X has column names.
     """
 
-    def __init__(self, C: float = 1.0, tol: float = 1e-3, max_iter: int = 100):
+    _parameter_constraints = {  # noqa: RUF012 (scikit-learn's protocol)
+        "C": [Interval(Real, 0.0, None, closed="neither")],
+        "tol": [Interval(Real, 0.0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "class_weight": [None, dict, StrOptions({"balanced"})],
+    }
+
+    def __init__(self, C: float = 1.0, tol: float = 1e-3, max_iter: int = 100, class_weight: Any = None):
         self.C = C
         self.tol = tol
         self.max_iter = max_iter
+        self.class_weight = class_weight
 
-    def fit(self, X: Any, y: Any) -> "L2SVM":
-        """Fit to features X float [n, d] (array, memory map, tensor; any float type) and labels y [n]."""
-        fitted = next(fit_path(X, y, [self.C], tol=self.tol, max_iter=self.max_iter))
-        for name in vars(fitted):
-            if name.endswith("_"):
-                setattr(self, name, getattr(fitted, name))
-        return self
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "L2SVM":
+        """Fit to features X [n, d] (array, memory map or tensor of any real type), labels y [n], weights [n] >= 0."""
+        self._validate_params()
+        path, self.classes_ = _prepared(self, X, y, sample_weight=sample_weight)
+        return self._fitted(path)
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Scores float [n, K] of X [n, d]; [n] for two classes."""
         check_is_fitted(self)
-        rows = Rows(_matrix(X))
-        if rows.d - 1 != self.n_features_in_:
-            raise ValueError(
-                f"X has {rows.d - 1} features, but L2SVM is expecting {self.n_features_in_} features as input"
-            )
-        W = torch.from_numpy(np.column_stack([self.coef_, self.intercept_]).T.copy()).to(rows.dtype).to(rows.device)
-        scores = rows.scores(W).cpu().numpy()
+        X = checked_features(self, X, reset=False)
+        rows = Rows(X)
+        scores = rows.scores(rows.like(np.column_stack([self.coef_, self.intercept_]).T)).cpu().numpy()
+        if not np.isfinite(scores).all() and (error := not_finite(X)):
+            raise error
         return scores[:, 0] if scores.shape[1] == 1 else scores
 
     def predict(self, X: Any) -> np.ndarray:
@@ -82,6 +93,24 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         winners = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(1)
         return self.classes_[winners]
 
+    def _fitted(self, path: Path) -> "L2SVM":
+        """Self with what `path` finds for its C."""
+        solution = path.solve(self.C, self.tol, self.max_iter)
+        if not solution.converged:
+            warnings.warn(
+                f"L2SVM stopped after {solution.n_newton} Newton steps at a relative gap of "
+                f"{float(solution.relative_gap.max()):.2g}, above tol={self.tol}; raise max_iter",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
+        weights = solution.W.cpu().numpy()
+        self.coef_, self.intercept_ = np.ascontiguousarray(weights[:-1].T), weights[-1].copy()
+        self.n_iter_, self.n_passes_ = solution.n_newton, solution.n_passes
+        self.primal_, self.dual_ = solution.primal.cpu().numpy(), solution.dual.cpu().numpy()
+        self.gap_ = solution.relative_gap.cpu().numpy()
+        self.objective_ = self.primal_
+        return self
+
 
 def fit_path(
     X: Any,
@@ -91,82 +120,38 @@ def fit_path(
     index: np.ndarray | None = None,
     tol: float = 1e-3,
     max_iter: int = 100,
+    class_weight: Any = None,
+    sample_weight: Any = None,
 ) -> Iterator[L2SVM]:
     """Fitted `L2SVM`s for every C of `Cs` in the given order, each started from the one before.
 
-    `index` [m] selects rows of X and y without copying X. Rising C is the quick order. A generator: a caller who
-    has seen enough just stops asking.
+    `index` [m] selects rows of X, y and sample_weight without copying X. Rising C is the quick order. A generator: a
+    caller who has seen enough just stops asking.
     """
-    matrix = _matrix(X)
-    rows = Rows(matrix, index)
-    classes, Y = _targets(y, len(matrix), index, rows)
-    for C in Cs:
-        if not (np.isfinite(C) and C > 0):
-            raise ValueError(f"C={C!r}: needs a finite number above 0")
-    if not tol > 0:
-        raise ValueError(f"tol={tol!r}: needs a number above 0")
-    few = FewRows(rows) if rows.n < rows.d and rows.n <= FEW_ROWS else None
-    work = rows if few is None else few.reduced
-    solve = _newton_system(rows) if few is None else GramSolve(few.gram)
-    W = None
-    for C in Cs:
-        solution = minimise(work, Y.to(work.dtype), C, tol, max_iter, solve, W)
-        if not torch.isfinite(solution.primal).all():
-            raise ValueError("Input X contains NaN or infinity.")
-        if not solution.converged:
-            warnings.warn(
-                f"L2SVM stopped after {max_iter} Newton steps at a relative gap of "
-                f"{float(solution.relative_gap.max()):.2g}, above tol={tol}; raise max_iter",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        W = solution.W
-        yield _fitted(solution, W if few is None else few.lift(W), classes, C, tol, max_iter)
+    models = [L2SVM(C=C, tol=tol, max_iter=max_iter, class_weight=class_weight) for C in Cs]
+    for model in models:
+        model._validate_params()
+    if not models:
+        return
+    path, classes = _prepared(models[0], X, y, index, sample_weight)
+    seen = {name: value for name, value in vars(models[0]).items() if name.endswith("_in_")}
+    for model in models:
+        model.__dict__.update(seen, classes_=classes)
+        yield model._fitted(path)
 
 
-def _newton_system(rows: Rows) -> ConjugateGradients:
-    if min(rows.n, rows.d) < PRECONDITION_FROM:
-        return ConjugateGradients()
-    return ConjugateGradients(LeadingDirections(rows))
-
-
-def _fitted(solution: Solution, W: Tensor, classes: np.ndarray, C: float, tol: float, max_iter: int) -> L2SVM:
-    model = L2SVM(C=C, tol=tol, max_iter=max_iter)
-    weights = W.cpu().numpy()
-    model.classes_ = classes
-    model.coef_, model.intercept_ = np.ascontiguousarray(weights[:-1].T), weights[-1].copy()
-    model.n_iter_, model.n_passes_ = solution.n_newton, solution.n_passes
-    model.objective_, model.gap_ = solution.primal.cpu().numpy(), solution.relative_gap.cpu().numpy()
-    model.n_features_in_ = len(weights) - 1
-    return model
-
-
-def _matrix(X: Any) -> Matrix:
-    """X as a 2-D float array or tensor, itself where it already is one."""
-    if not isinstance(X, Tensor | np.ndarray):
-        X = np.asarray(X, dtype=np.float64)
-    if X.ndim != 2 or len(X) == 0:
-        raise ValueError(f"Expected 2D array with at least one row, got an array of shape {list(X.shape)}")
-    if isinstance(X, np.ndarray):
-        if X.dtype.kind in "iub":
-            return X.astype(np.float32 if X.dtype.itemsize < 4 else np.float64)
-        if X.dtype not in (np.float16, np.float32, np.float64):
-            raise ValueError(f"X is of type {X.dtype}; needed: float16, float32 or float64")
-    return X
-
-
-def _targets(y: Any, n: int, index: np.ndarray | None, rows: Rows) -> tuple[np.ndarray, Tensor]:
-    """The classes and the targets [n, K] of +1 and -1."""
-    labels = np.asarray(y)
-    check_classification_targets(labels)
-    if labels.shape != (n,):
-        raise ValueError(
-            f"Found input variables with inconsistent numbers of samples: X has {n}, y {list(labels.shape)}"
-        )
-    chosen = labels if index is None else labels[index]
-    classes = np.unique(chosen)
-    if len(classes) < 2:
-        raise ValueError(f"L2SVM needs samples of at least 2 classes in the data, but it contains only {classes[0]!r}")
-    positive = classes if len(classes) > 2 else classes[1:]
-    Y = np.where(chosen[:, None] == positive, 1.0, -1.0)
-    return classes, torch.from_numpy(Y).to(dtype=rows.dtype, device=rows.device)
+def _prepared(
+    model: L2SVM, X: Any, y: Any, index: np.ndarray | None = None, sample_weight: Any = None
+) -> tuple[Path, np.ndarray]:
+    """The checked problem, ready to be solved for any C, and its classes."""
+    labels = checked_labels(model, y)
+    matrix = checked_features(model, X, reset=True)
+    check_consistent_length(matrix, labels)
+    if sample_weight is not None:
+        sample_weight = checked_sample_weight(sample_weight, labels)
+    if index is not None:
+        labels = labels[index]
+        sample_weight = None if sample_weight is None else sample_weight[index]
+    classes, Y = one_against_rest(labels)
+    U = costs(labels, Y, model.class_weight, sample_weight)
+    return Path(matrix, index, Y, U), classes

@@ -1,50 +1,105 @@
-"""For fewer rows than columns: the same problem in as many dimensions as there are rows.
+"""For fewer rows than columns: the same problem in the space of the rows, where only inner products matter.
 
-The optimal w is a combination X^T b of the rows, so only inner products matter. With the Gram matrix K = X X^T = L L^T,
-the n x n matrix L has the same inner products as X and may stand in its place: w' found on L gives the same
-objective, scores and certificate, and w = X^T L^-T w' is the solution in the features. One Gram matrix serves every C,
-every class and every subset of the rows.
+The solution of every C and class is a combination w = X^T b of the rows, b [n, k]. With the Gram matrix K = X X^T, made
+once, everything is told by the scores o = K b: with xi as in `newton`,
+
+    |w|^2 = b.o,      g = X^T r for r = b - 2C y u xi,      primal - dual = 1/2 r.K r.
+
+A Newton step is a guess at the rows A that have a loss: it leads to the w with b zero outside of A and
+
+    (K_AA + diag(1 / 2C u_A)) b_A = y_A                                                            (active_rows)
+
+The result is lifted to the features, w = X^T b, and what is certified is the w that is returned: its own primal
+objective, against the dual objective of alpha = 2C u xi.
 """
 
 import torch
 from torch import Tensor
 
+from repr_eval.svm.active_rows import ActiveSystem, Cholesky, ConjugateGradients
+from repr_eval.svm.line_search import exact_step_length
+from repr_eval.svm.newton import Problem, Solution
+from repr_eval.svm.precondition import self_product
 from repr_eval.svm.rows import Rows
 
-# On the diagonal before the factorisation, relative to its mean: makes duplicated rows harmless. It raises the
-# objective by the fraction 2C JITTER |x|^2 at most.
-JITTER = 1e-12
+STALLED = 3  # Newton steps that gain nothing, after which rounding is taken to be in the way
+ROOM = 0.5  # of the gap asked for is left to the rounding of w
 
 
 class FewRows:
-    """`rows` of n < d, and the n x n matrix `reduced`, float64, that stands in for them."""
+    """`problem` of few rows, for one C after the other, each from the solution before.
 
-    def __init__(self, rows: Rows):
-        self.rows = rows
-        # Rounded to float32, the Gram matrix of rows that span too few dimensions need not be positive definite.
-        for precision in dict.fromkeys((rows.dtype, torch.float64)):
-            self.gram = gram(rows, precision)
-            if not torch.isfinite(self.gram).all():
-                raise ValueError("Input X contains NaN or infinity.")
-            self.gram.diagonal().add_(JITTER * self.gram.diagonal().mean())
-            self.factor, failed = torch.linalg.cholesky_ex(self.gram)  # float64: squaring X has squared its condition
-            if not failed:
-                break
-        else:
-            raise ValueError("the rows of X are too alike, or their values too large, for float64 to tell them apart")
-        self.reduced = Rows(self.factor, constant=False)
+    In the problem's own precision and by conjugate gradients; should they not get to the gap that is asked for, then
+    in float64 and by factorisations, from there on.
+    """
 
-    def lift(self, w: Tensor) -> Tensor:
-        """Weights [n, k] found on `reduced` -> weights [d, k] of the features."""
-        b = torch.linalg.solve_triangular(self.factor.T, w.double(), upper=True)
-        return self.rows.adjoint(b)
+    def __init__(self, problem: Problem):
+        self._use(problem, exact=False)
+        self.b = torch.zeros_like(self.problem.Y)
+
+    def solve(self, C: float, tol: float, max_iter: int) -> Solution:
+        """To a relative gap of `tol`, in `max_iter` Newton steps at most; NotFinite where X is not."""
+        solution = self._solve(C, tol, max_iter)
+        out_of_steps = solution.n_newton == max_iter
+        if solution.converged or out_of_steps or self.exact:
+            return solution
+        self._use(self.problem.in_double(), exact=True)
+        return self._solve(C, tol, max_iter)
+
+    def _use(self, problem: Problem, exact: bool) -> None:
+        self.problem, self.exact = problem, exact
+        self.K = gram(problem.rows)
+        self.system: ActiveSystem = Cholesky(self.K) if exact else ConjugateGradients(self.K)
+
+    def _solve(self, C: float, tol: float, max_iter: int) -> Solution:
+        K, rows, Y, U = self.K, self.problem.rows, self.problem.Y, self.problem.U
+        patience = max_iter if self.exact else STALLED
+        b, steps = _minimise(K, Y, U, C, ROOM * tol, max_iter, patience, self.system, self.b.to(K.dtype))
+        W = rows.adjoint(b)
+        xi = (1 - Y * rows.scores(W)).clamp_min(0)
+        loss = C * (U * xi.square()).double().sum(0)
+        primal = 0.5 * W.double().square().sum(0) + loss
+        beta = (2 * C * Y * U * xi).double()  # y alpha
+        dual = (beta * (Y - 0.5 * (K.double() @ beta))).sum(0) - loss
+        converged = bool((primal - dual <= tol * primal).all())
+        if converged:
+            self.b = b
+        return Solution(W, primal, dual, steps, 2, converged)
 
 
-def gram(rows: Rows, precision: torch.dtype) -> Tensor:
-    """X X^T, float64 [n, n], the constant column included; products in `precision`, in blocks of columns."""
+def gram(rows: Rows) -> Tensor:
+    """X X^T [n, n] in the compute type, the constant column included, in blocks of columns summed up in float64."""
     X = rows.take(slice(None))
     K = torch.zeros(rows.n, rows.n, dtype=torch.float64, device=rows.device)
     for start in range(0, rows.d, 4096):
-        part = X[:, start : start + 4096].to(precision)
-        K += part @ part.T
-    return K
+        K += self_product(X[:, start : start + 4096])
+    return K.to(rows.dtype)
+
+
+def _minimise(
+    K: Tensor, Y: Tensor, U: Tensor, C: float, tol: float, max_iter: int, patience: int, system: ActiveSystem, b: Tensor
+) -> tuple[Tensor, int]:
+    """b [n, k] with a relative gap of `tol`, from b, and the Newton steps it took.
+
+    Gives up after `max_iter` steps, or `patience` in a row in which no class's gap got smaller than it ever was.
+    """
+    best, stalled, steps = torch.full_like(Y[0], float("inf")), 0, 0
+    b = b.clone()
+    while True:
+        O = K @ b  # noqa: E741
+        xi = (1 - Y * O).clamp_min(0)
+        primal = 0.5 * (b * O).sum(0) + C * (U * xi.square()).sum(0)
+        r = b - 2 * C * Y * U * xi
+        gap = 0.5 * (r * (K @ r)).sum(0)
+        open_ = (gap > tol * primal).nonzero().squeeze(1)
+        stalled = 0 if (gap < 0.9 * best)[open_].any() else stalled + 1
+        if len(open_) == 0 or steps == max_iter or stalled == patience:
+            return b, steps
+        best = torch.minimum(best, gap)
+        y, u, o, start = Y[:, open_], U[:, open_], O[:, open_], b[:, open_]
+        enough = (0.5 * tol * primal[open_]).sqrt()
+        new, scores = system(y, u, (y * o < 1) & (u > 0), start, C, enough)
+        s, q = new - start, scores - o
+        t = exact_step_length(y, u, o, q, (o * s).double().sum(0), (s * q).double().sum(0), C)
+        b[:, open_] += s * t.to(b.dtype)
+        steps += 1

@@ -1,14 +1,19 @@
 """A feature matrix as the solver sees it: blocks of rows, and the two products of a Newton step in one reading.
 
-The matrix stays what it is (array, memory map, tensor; float16, bfloat16, float32 or float64); a block at a time is
-brought to the compute type, float64 for float64 and float32 for the rest. `index` selects rows without a copy of them,
-`constant` appends a column of ones that is never stored.
+The matrix stays what it is (array, memory map, tensor; any float type, small integers); a block at a time is brought
+to the compute type, float64 for float64 and wide integers and float32 for the rest. `index` selects rows without a copy
+of them, `constant` appends a column of ones that is never stored.
 On a CPU every core takes its own share of the blocks through both products by itself.
+
+Products may be `rough`: in bfloat16, summed up in float32, where the machine has units for it. They cost half, are good
+to three digits, and serve where only the direction of a step is at stake.
 """
 
+import copy
 import threading
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -17,10 +22,15 @@ from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
 
-BLOCK_BYTES = 4 << 20  # of one block in the compute type: the second product finds it in cache
+BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
 _WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
 T = TypeVar("T")
 Blocks = Iterator[tuple[slice, Tensor]]
+
+
+class NotFinite(ArithmeticError):
+    """X holds NaN, infinity or values whose squares are too large."""
 
 
 class Rows:
@@ -29,12 +39,25 @@ class Rows:
     def __init__(self, X: np.ndarray | Tensor, index: np.ndarray | None = None, constant: bool = True):
         self.X = _as_tensor(X)
         self.device = self.X.device
-        self.index = None if index is None else torch.from_numpy(index).to(self.device)
+        self.index = None if index is None else torch.from_numpy(np.ascontiguousarray(index)).to(self.device)
         self.constant = constant
         self.n = len(self.X) if index is None else len(index)
         self.d = self.X.shape[1] + constant
-        self.dtype = torch.float64 if self.X.dtype == torch.float64 else torch.float32
+        wide = self.X.dtype in (torch.float64, torch.int32, torch.int64)
+        self.dtype = torch.float64 if wide else torch.float32
+        self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
         self.block = max(1, min(self.n, BLOCK_BYTES // (self.dtype.itemsize * max(1, self.d))))
+
+    def in_double(self) -> "Rows":
+        """The same rows, computed with in float64."""
+        double = copy.copy(self)
+        double.dtype = double.rough = torch.float64
+        double.block = max(1, self.block * self.dtype.itemsize // 8)
+        return double
+
+    def like(self, W: np.ndarray) -> Tensor:
+        """W as a tensor of the compute type, where X is."""
+        return torch.from_numpy(np.ascontiguousarray(W)).to(dtype=self.dtype, device=self.device)
 
     def take(self, rows: slice | np.ndarray) -> Tensor:
         """Those rows [b, d] in the compute type, constant column included."""
@@ -42,58 +65,83 @@ class Rows:
         tensor = self._select(where).to(self.dtype)
         return torch.cat([tensor, tensor.new_ones(len(tensor), 1)], 1) if self.constant else tensor
 
-    def scores(self, W: Tensor) -> Tensor:
+    def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
-        result = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
+        dtype = self.rough if rough else self.dtype
+        scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
+        forward = self._forward(W, dtype)
 
         def work(blocks: Blocks) -> None:
             for rows, x in blocks:
-                result[rows] = self._block_scores(x, W)
+                scores[rows] = forward(x)
 
-        self._share_out(work)
-        return result
+        self._share_out(work, dtype)
+        return scores
 
-    def scores_and_adjoint(self, V: Tensor, weigh: Callable[[slice, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    def scores_and_adjoint(
+        self, V: Tensor, weigh: Callable[[slice, Tensor], Tensor], rough: bool = False
+    ) -> tuple[Tensor, Tensor]:
         """S = X V [n, k] and X^T weigh(S) [d, k], each block of rows read once for both.
 
-        The sum over blocks is accumulated in float64.
+        The sum over blocks is accumulated in float64, or in float32 where it is `rough`.
         """
+        dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, V.shape[1], dtype=self.dtype, device=self.device)
-        end = self.d - self.constant
+        forward = self._forward(V, dtype)
 
-        def work(blocks: Blocks) -> Tensor:
-            adjoint = torch.zeros(V.shape[1], self.d, dtype=torch.float64, device=self.device)
-            for rows, x in blocks:
-                s = self._block_scores(x, V)
-                scores[rows] = s
-                m = weigh(rows, s).T.contiguous()
-                adjoint[:, :end] += _product(m, x)
-                if self.constant:
-                    adjoint[:, end] += m.sum(1)
-            return adjoint
+        def weighed(rows: slice, x: Tensor) -> Tensor:
+            scores[rows] = s = forward(x)
+            return weigh(rows, s)
 
-        return scores, sum(self._share_out(work), torch.zeros(())).T.to(self.dtype)
+        return scores, self._adjoint(weighed, V.shape[1], dtype)
 
     def adjoint(self, M: Tensor) -> Tensor:
         """X^T M: [d, k] for M [n, k]."""
-        zeros = torch.zeros(self.d, M.shape[1], dtype=self.dtype, device=self.device)
-        return self.scores_and_adjoint(zeros, lambda rows, _: M[rows].to(self.dtype))[1]
+        M = M.to(self.dtype)
+        return self._adjoint(lambda rows, _: M[rows], M.shape[1], self.dtype)
 
-    def _share_out(self, work: Callable[[Blocks], T]) -> list[T]:
+    def _forward(self, W: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        """What gives the scores [b, k] of a block."""
+        if dtype == self.dtype:
+            return lambda x: product(x, W[:-1]) + W[-1] if self.constant else product(x, W)
+        weights, constant = W[: self.d - self.constant].T.to(dtype).contiguous(), W[-1] if self.constant else 0.0
+        # In this order the product of few columns is the quickest.
+        return lambda x: (weights @ x.T).T.to(self.dtype) + constant
+
+    def _adjoint(self, weighed: Callable[[slice, Tensor], Tensor], k: int, dtype: torch.dtype) -> Tensor:
+        """Sum over blocks of x^T weighed(rows, x): [d, k]."""
+        end = self.d - self.constant
+        sums = torch.float64 if dtype == self.dtype else self.dtype
+
+        def work(blocks: Blocks) -> Tensor:
+            total = torch.zeros(k, self.d, dtype=sums, device=self.device)
+            for rows, x in blocks:
+                m = weighed(rows, x).T.contiguous()
+                total[:, :end] += product(m.to(dtype), x)
+                if self.constant:
+                    total[:, end] += m.sum(1)
+            return total
+
+        return sum(self._share_out(work, dtype), torch.zeros((), device=self.device)).T.to(self.dtype)
+
+    def _share_out(self, work: Callable[[Blocks], T], dtype: torch.dtype) -> list[T]:
         """`work` on contiguous shares of the blocks, one a core, and their results in order."""
         starts = list(range(0, self.n, self.block))
         threads = torch.get_num_threads() if self.device.type == "cpu" and len(starts) > 1 else 1
         shares = [part.tolist() for part in np.array_split(np.array(starts), min(threads, len(starts)))]
-        return on_all_cores(lambda share: work(self._blocks(share)), shares)
+        return on_all_cores(lambda share: work(self._blocks(share, dtype)), shares)
 
-    def _blocks(self, starts: list[int]) -> Blocks:
-        """(rows, features [b, d'] in the compute type, *without* the constant column) from each of `starts`."""
-        buffer = torch.empty(self.block, self.d - self.constant, dtype=self.dtype, device=self.device)
+    def _blocks(self, starts: list[int], dtype: torch.dtype) -> Blocks:
+        """(rows, features [b, d'] in `dtype`, *without* the constant column) from each of `starts`."""
+        shape = self.block, self.d - self.constant
+        steps = [self.dtype] if dtype == self.dtype else [self.dtype, dtype]  # float16 -> bfloat16 in one is slow
+        buffers = [torch.empty(shape, dtype=step, device=self.device) for step in steps]
         for start in starts:
             rows = slice(start, min(start + self.block, self.n))
             tensor = self._select(rows)
-            if tensor.dtype != self.dtype:
-                tensor = buffer[: len(tensor)].copy_(tensor)
+            for buffer in buffers:
+                if tensor.dtype not in (dtype, buffer.dtype):
+                    tensor = buffer[: len(tensor)].copy_(tensor)
             yield rows, tensor
 
     def _select(self, rows: slice | Tensor) -> Tensor:
@@ -103,13 +151,21 @@ class Rows:
         # Copies whole rows; X[tensor] would go element by element, several times slower in float16.
         return self.X.index_select(0, self.index[rows])
 
-    def _block_scores(self, x: Tensor, W: Tensor) -> Tensor:
-        return _product(x, W[:-1]) + W[-1] if self.constant else _product(x, W)
+    def _rough_pays(self) -> bool:
+        return self.dtype == torch.float32 and self.n * self.d >= ROUGH_FROM and _bfloat16_units(self.device.type)
 
 
-def _product(A: Tensor, B: Tensor) -> Tensor:
+@cache
+def _bfloat16_units(device: str) -> bool:
+    """Whether products of bfloat16 are faster than those of float32 there."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+
+
+def product(A: Tensor, B: Tensor) -> Tensor:
     """A B. On a CPU by NumPy's BLAS: with ten columns it is two to three times as fast as torch's."""
-    if A.device.type == "cpu":
+    if A.device.type == "cpu" and A.dtype != torch.bfloat16:
         with np.errstate(over="ignore", invalid="ignore"):  # who reads the objective sees what is not finite
             return torch.from_numpy(A.numpy() @ B.numpy())
     return A @ B
@@ -119,7 +175,7 @@ def _as_tensor(X: np.ndarray | Tensor) -> Tensor:
     """X as a tensor that shares its memory; a memory map stays one."""
     if isinstance(X, Tensor):
         return X
-    if any(stride < 0 for stride in X.strides):
+    if any(stride < 0 or stride % X.itemsize for stride in X.strides):
         X = np.ascontiguousarray(X)
     with _WARNINGS, warnings.catch_warnings():
         # torch warns of arrays that may not be written to; nothing here writes to X.
