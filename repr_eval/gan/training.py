@@ -162,7 +162,8 @@ class _Run:
     def advance(self, real: Tensor) -> None:
         s = self.settings
         generator = generator_for(s.seed, "noise", self.step, self.device)
-        losses = self.players.step(real, draw_noise(s.batch_size, s.z_dim or 0, s.z or "", generator))
+        z = draw_noise(s.recipe.n_fakes, s.z_dim or 0, s.z or "", generator)
+        losses = self.players.step(real, z, self.step)
         self.step += 1
         self.log.add(self.step, losses)
 
@@ -183,11 +184,11 @@ class _Run:
         """Write both networks' weights and, at the end of an epoch, the sample grid."""
         s = self.settings
         for name, network in (
-            ("discriminator", self.players.discriminator),
-            ("generator", self.players.generator),
+            ("discriminator", self.players.published_discriminator),
+            ("generator", self.players.published_generator),
         ):
             info = WeightsInfo(
-                network=name, arch=s.arch, width=s.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
+                network=name, arch=s.arch, width=network.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
                 trained_on=s.data, images_seen=self.step * s.batch_size,
                 settings=s.to_json() | {"steps": self.step},
             )  # fmt: skip
@@ -195,7 +196,7 @@ class _Run:
         epoch = -(-self.step // s.steps_per_epoch)
         save_grid(
             self.out / "samples" / f"epoch-{epoch:03d}.png",
-            generate(self.players.generator, self.fixed_noise),
+            generate(self.players.published_generator, self.fixed_noise),
         )
 
 
