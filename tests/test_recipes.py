@@ -66,7 +66,7 @@ def test_r1_of_a_linear_discriminator_is_half_its_squared_slope() -> None:
     w, x = torch.randn(3, 4, 4, generator=rng()), torch.randn(6, 3, 4, 4, generator=rng(1)).requires_grad_()
     w.requires_grad_()
     penalty = r1_penalty((x * w).sum((1, 2, 3)), x)
-    assert float(penalty) == pytest.approx(float(w.square().sum()) / 2)
+    assert penalty.item() == pytest.approx(w.square().sum().item() / 2)
     penalty.backward()
     torch.testing.assert_close(w.grad, w.detach())
 
@@ -258,7 +258,7 @@ def test_a_penalty_is_computed_every_so_many_steps() -> None:
         recipe = replace(SMALL_BATCHES, r1_every=4, **choice)
         players = Adversaries(replace(SETTINGS, recipe=recipe).resolved(), CPU)
         players.step(pictures(side=32), torch.randn(8, 5, generator=rng()), number)
-        return players.discriminator.convs[1].weight.detach()
+        return players.discriminator.state_dict()["convs.1.weight"]
 
     for number in range(5):
         assert torch.equal(after_step(number, r1=10.0), after_step(number)) is (number % 4 != 0)
