@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 import torch
 
+from benchmarks import recipes_table
 from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
+from benchmarks.recipes_table import accuracy
 from repr_eval.features.representations import from_weights, untrained
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
@@ -124,11 +125,6 @@ def _measured(
     }  # fmt: skip
 
 
-def accuracy(record: dict[str, Any]) -> float:
-    """The proxy score: mean accuracy of the draws."""
-    return float(np.mean(record["validation_correct"])) / int(record["validation_n"])
-
-
 def _summary(record: dict[str, Any]) -> str:
     if "failed" in record:
         return f"{record['recipe']}: {record['failed']}"
@@ -137,6 +133,14 @@ def _summary(record: dict[str, Any]) -> str:
         f"{100 * accuracy(record):.2f}% (C {record['C']:g}), {record.get('images_a_second', 0)} images/s, "
         f"proxy {record['seconds_of_proxy']} s"
     )
+
+
+@main.command()
+@click.option("--curves", multiple=True, default=("paper", "random"), help="Recipes in the picture. Repeatable.")
+def table(curves: tuple[str, ...]) -> None:
+    """Write recipes.csv, recipes.md and recipes.png from the records."""
+    recipes_table.write(RECORDS, RESULTS, curves)
+    click.echo(RESULTS / "recipes.md")
 
 
 if __name__ == "__main__":
