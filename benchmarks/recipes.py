@@ -55,6 +55,7 @@ TRIED: dict[str, Recipe] = {
     "contrast-fast": FAST,
     "contrast-rotation-fast": replace(FAST, rotation=1.0),
     "lean": LEAN,
+    "lean-all": replace(LEAN, tasks_read="all"),
     "lean-faster": replace(LEAN, d_lr_factor=10.0),
     "lean-warm": replace(LEAN, temperature=0.5),
     "lean-cold": replace(LEAN, temperature=0.1),

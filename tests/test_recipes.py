@@ -15,7 +15,7 @@ from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, r1_penalty
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
-from repr_eval.gan.tasks import contrast_loss, turned
+from repr_eval.gan.tasks import telling_views_apart, turned
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
 
 CPU = torch.device("cpu")
@@ -178,9 +178,9 @@ def test_contrast_by_hand() -> None:
     # Two images with orthogonal projections: each view's partner is 1 / t, the two others are 0.
     u = torch.eye(2)
     expected = -math.log(math.exp(2) / (math.exp(2) + 2))
-    assert float(contrast_loss(u, 3 * u, temperature=0.5)) == pytest.approx(expected)  # lengths do not count
+    assert float(telling_views_apart(u, 3 * u, temperature=0.5)) == pytest.approx(expected)  # lengths do not count
     # All views alike: one chance in 2N - 1.
-    assert float(contrast_loss(torch.ones(4, 3), torch.ones(4, 3), 0.5)) == pytest.approx(math.log(7))
+    assert float(telling_views_apart(torch.ones(4, 3), torch.ones(4, 3), 0.5)) == pytest.approx(math.log(7))
 
 
 def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
@@ -194,7 +194,9 @@ def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
         players.step(real, torch.randn(8, 5, generator=rng(number)), number)
     images, turns = turned(real)
     assert players.heads.rotation is not None
-    assert torch.equal(players.heads.rotation(players.discriminator.last_maps(images)).argmax(1), turns)
+    assert torch.equal(
+        players.heads.rotation(players.heads.read(list(players.discriminator.activations(images)))).argmax(1), turns
+    )
 
 
 # One step.

@@ -283,6 +283,7 @@ OTHER_CHOICES: dict[str, Any] = {
     "rotation": 1.0,
     "contrast": 1.0,
     "temperature": 0.1,
+    "tasks_read": "all",
     "d_average": 0.9,
     "g_average": 0.9,
 }

@@ -8,13 +8,12 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, r1_penalty
-from repr_eval.gan.networks import GRID, Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.settings import TrainingSettings
-from repr_eval.gan.tasks import Heads, contrast_loss, turned
+from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, turned
 
 Network = TypeVar("Network", Discriminator, Generator)
 
@@ -59,8 +58,7 @@ class Adversaries:
         self.loss = ADVERSARIAL_LOSSES[recipe.loss]
         self.discriminator = Discriminator(arch, settings.width)
         self.generator = Generator(arch, settings.width * recipe.generator_width, settings.z_dim)
-        d = arch.maps(settings.width)[-1] * GRID * GRID
-        self.heads = Heads(d, recipe.rotation > 0, recipe.contrast > 0)
+        self.heads = Heads(arch.maps(settings.width), recipe)
         for stream, network in (("d", self.discriminator), ("g", self.generator), ("heads", self.heads)):
             initialise(network, generator_for(settings.seed, f"init-{stream}"))
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -133,23 +131,19 @@ class Adversaries:
         recipe, D = self.recipe, self.discriminator
         penalised = recipe.r1 > 0 and number % recipe.r1_every == 0
         first = self._view(real, views).requires_grad_(penalised)
-        last_maps = D.last_maps(first)
-        on_real = D.logits(last_maps).float()
+        maps = list(D.activations(first))
+        on_real = D.logits(maps[-1]).float()
         with batch_statistics(D):
             on_fake = D(self._view(fake, views)).float()
             others = torch.zeros((), device=self.device)
             if penalised:
                 others = others + recipe.r1 * recipe.r1_every * r1_penalty(on_real, first)
-            if self.heads.rotation is not None:
+            if recipe.rotation:
                 images, turns = turned(self._view(real, views))
-                others = others + recipe.rotation * F.cross_entropy(
-                    self.heads.rotation(D.last_maps(images)).float(), turns
-                )
-            if self.heads.projection is not None:
-                second = self.heads.projection(D.last_maps(self._view(real, views)))
-                others = others + recipe.contrast * contrast_loss(
-                    self.heads.projection(last_maps), second, recipe.temperature
-                )
+                others = others + recipe.rotation * rotation_loss(self.heads, list(D.activations(images)), turns)
+            if recipe.contrast:
+                second = list(D.activations(self._view(real, views)))
+                others = others + recipe.contrast * contrast_loss(self.heads, maps, second, recipe.temperature)
         return self.loss.of_discriminator(on_real, on_fake), others
 
     def _update(self, name: str, loss: Tensor) -> None:

@@ -70,8 +70,7 @@ class Augmentation:
         saturation = _uniform(n, 1 - self.saturation, 1 + self.saturation, generator)
         saturation = torch.where(_uniform(n, 0, 1, generator) < self.grey, 0.0, saturation).view(n, 1, 1, 1)
         contrast = _uniform(n, 1 - self.contrast, 1 + self.contrast, generator).view(n, 1, 1, 1)
-        luma = torch.tensor(LUMA, device=x.device).view(1, 3, 1, 1)
-        grey = (x * luma).sum(1, keepdim=True)
+        grey = LUMA[0] * x[:, :1] + LUMA[1] * x[:, 1:2] + LUMA[2] * x[:, 2:]
         x = torch.lerp(grey, x, saturation)
         mean = x.mean((1, 2, 3), keepdim=True)
         return torch.lerp(mean, x, contrast) + added

@@ -110,20 +110,16 @@ class Discriminator(nn.Module):
             x = F.leaky_relu(x, LEAK)
             yield x
 
-    def last_maps(self, x: Tensor) -> Tensor:
-        """The last layer's activations, flattened: float [N, maps * 16]."""
-        for h in self.activations(x):
-            x = h
-        return x.flatten(1)
-
-    def logits(self, last_maps: Tensor) -> Tensor:
-        """Float [N], from `last_maps`."""
+    def logits(self, last: Tensor) -> Tensor:
+        """Float [N], from the last layer's activations [N, maps, 4, 4]."""
         if self.dense is None:
             raise ValueError(f"a discriminator of {self.layers} layers has no output unit, only features")
-        return self.dense(last_maps).squeeze(1)
+        return self.dense(last.flatten(1)).squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.logits(self.last_maps(x))
+        for h in self.activations(x):
+            x = h
+        return self.logits(x)
 
 
 class Generator(nn.Module):

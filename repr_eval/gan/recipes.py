@@ -29,6 +29,7 @@ class Recipe:
     rotation: float = 0.0  # weight of telling by how many quarter turns a real image was turned
     contrast: float = 0.0  # weight of telling which two views are of the same real image
     temperature: float = 0.2  # of `contrast`
+    tasks_read: str = "last"  # which layers `rotation` and `contrast` are read from: the last, or all
     d_average: float = 0.0  # decay of the exponential average of D's weights that is published; 0 publishes D itself
     g_average: float = 0.0  # of G's
 
@@ -38,6 +39,8 @@ class Recipe:
             raise ValueError(f"unknown loss {self.loss!r}; choose from {', '.join(ADVERSARIAL_LOSSES)}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size {self.batch_size}: batch norm needs at least 2")
+        if self.tasks_read not in ("last", "all"):
+            raise ValueError(f"tasks_read {self.tasks_read!r}; choose last or all")
         for name in ("lr", "d_lr_factor", "generator_width", "fakes", "temperature", "r1_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not above 0")

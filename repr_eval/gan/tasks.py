@@ -1,4 +1,4 @@
-"""What D learns from real images besides telling them from fakes, each through a head of its own on its last layer.
+"""What D learns from real images besides telling them from fakes, each through a head of its own.
 
 The heads take part in training and in checkpoints; they are no part of the published discriminator.
 
@@ -13,21 +13,31 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repr_eval.gan.networks import GRID
+from repr_eval.gan.recipes import Recipe
+
 TURNS = 4
 HIDDEN, PROJECTION = 256, 128  # units of the projection head; SimCLR projects to 128
 
 
 class Heads(nn.Module):
-    """Linear rotation head and two-layer projection head on D's last maps, flattened, float [N, d]."""
+    """Linear rotation head and two-layer projection head, on what they read of D's maps, float [N, d]."""
 
-    def __init__(self, d: int, rotation: bool, contrast: bool):
+    def __init__(self, maps: tuple[int, ...], recipe: Recipe):
         super().__init__()
-        self.rotation = nn.Linear(d, TURNS, bias=False) if rotation else None
+        self.reads_all = recipe.tasks_read == "all"
+        d = (sum(maps) if self.reads_all else maps[-1]) * GRID * GRID
+        self.rotation = nn.Linear(d, TURNS, bias=False) if recipe.rotation else None
         self.projection = (
             nn.Sequential(nn.Linear(d, HIDDEN, bias=False), nn.ReLU(), nn.Linear(HIDDEN, PROJECTION, bias=False))
-            if contrast
+            if recipe.contrast
             else None
         )
+
+    def read(self, activations: list[Tensor]) -> Tensor:
+        """The last layer's maps, or those of all layers max-pooled to a 4x4 grid (the features), flattened."""
+        chosen = activations if self.reads_all else activations[-1:]
+        return torch.cat([F.max_pool2d(h, h.shape[-1] // GRID).flatten(1) for h in chosen], 1)
 
 
 def turned(images: Tensor) -> tuple[Tensor, Tensor]:
@@ -42,7 +52,19 @@ def turned(images: Tensor) -> tuple[Tensor, Tensor]:
     return result, turns
 
 
-def contrast_loss(one: Tensor, other: Tensor, temperature: float) -> Tensor:
+def rotation_loss(heads: Heads, activations: list[Tensor], turns: Tensor) -> Tensor:
+    """Cross-entropy of the rotation head on D's activations on images turned by `turns` int64 [N]."""
+    assert heads.rotation is not None
+    return F.cross_entropy(heads.rotation(heads.read(activations)).float(), turns)
+
+
+def contrast_loss(heads: Heads, one: list[Tensor], other: list[Tensor], temperature: float) -> Tensor:
+    """`telling_views_apart` of the projections of D's activations on two views of the same images."""
+    assert heads.projection is not None
+    return telling_views_apart(heads.projection(heads.read(one)), heads.projection(heads.read(other)), temperature)
+
+
+def telling_views_apart(one: Tensor, other: Tensor, temperature: float) -> Tensor:
     """The mean over 2N views of -log p(the other view of the same image); projections float [N, k] each."""
     u = F.normalize(torch.cat([one, other]).float(), dim=1)
     n = len(one)
