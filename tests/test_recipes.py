@@ -15,14 +15,14 @@ from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, r1_penalty
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
-from repr_eval.gan.tasks import telling_views_apart, turned
+from repr_eval.gan.tasks import Heads, telling_views_apart, turned
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
 
 CPU = torch.device("cpu")
 EVERYTHING = replace(
     SMALL_BATCHES, name="everything", loss="relativistic", d_lr_factor=2.0, generator_width=2.0, fakes=0.5, r1=1.0,
     r1_every=2, augmentation=Augmentation(crop=0.5, flip=True, saturation=0.5, cutout=0.25), rotation=1.0,
-    contrast=1.0, d_average=0.9, g_average=0.8,
+    contrast=1.0, tasks_read="all", d_average=0.9, g_average=0.8,
 )  # fmt: skip
 
 
@@ -183,6 +183,18 @@ def test_contrast_by_hand() -> None:
     assert float(telling_views_apart(torch.ones(4, 3), torch.ones(4, 3), 0.5)) == pytest.approx(math.log(7))
 
 
+@pytest.mark.parametrize(("reads", "expected"), [("last", 2 * 16), ("all", (1 + 2) * 16)])
+def test_heads_read_the_features_of_the_last_layer_or_of_all(reads: str, expected: int) -> None:
+    heads = Heads((1, 2), replace(PAPER, rotation=1.0, tasks_read=reads))
+    maps = [torch.arange(64.0).view(1, 1, 8, 8), torch.arange(32.0).view(1, 2, 4, 4)]
+    read = heads.read(maps)
+    assert heads.rotation is not None
+    assert read.shape == (1, expected) == (1, heads.rotation.in_features)
+    assert torch.equal(read[0, -32:], torch.arange(32.0))
+    if reads == "all":  # the maximum of each 2x2 cell is its lower right
+        assert read[0, :16].tolist() == [8 * row + column for row in (1, 3, 5, 7) for column in (1, 3, 5, 7)]
+
+
 def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
     """Images that are light above and dark below: the rotation head tells their turns after a few steps."""
     settings = replace(SETTINGS, recipe=replace(SMALL_BATCHES, rotation=1.0, lr=1e-3)).resolved()
@@ -194,9 +206,8 @@ def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
         players.step(real, torch.randn(8, 5, generator=rng(number)), number)
     images, turns = turned(real)
     assert players.heads.rotation is not None
-    assert torch.equal(
-        players.heads.rotation(players.heads.read(list(players.discriminator.activations(images)))).argmax(1), turns
-    )
+    seen = players.heads.read(list(players.discriminator.activations(images)))
+    assert torch.equal(players.heads.rotation(seen).argmax(1), turns)
 
 
 # One step.
@@ -336,6 +347,7 @@ def test_every_recipe_trains(tmp_path: Path, recipe: Recipe) -> None:
         ({"fakes": float("nan")}, "fakes nan"),
         ({"temperature": 0.0}, r"temperature 0\.0"),
         ({"r1_every": 0}, "r1_every 0"),
+        ({"tasks_read": "first"}, "tasks_read 'first'; choose last or all"),
         ({"r1": -1.0}, r"r1 -1\.0 is negative"),
         ({"rotation": -1.0}, r"rotation -1\.0"),
         ({"contrast": float("nan")}, "contrast nan"),
