@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from repr_eval.gan import training
 from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.batches import Batches
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
 from repr_eval.gan.recipes import PAPER
@@ -138,6 +139,15 @@ def test_images_are_scaled_to_minus_one_and_one(monkeypatch: pytest.MonkeyPatch,
     assert torch.equal(batch[:, 1, :, 16:], torch.ones(8, 32, 16))
     assert torch.equal(batch[:, 0], -torch.ones(8, 32, 32))
     assert batch[:, 2, 0, 0].tolist() == pytest.approx([-0.6] * 8)
+
+
+def test_images_that_lie_on_the_device_make_the_same_batches() -> None:
+    settings = SETTINGS.resolved()
+    read, resident = Batches(images(), settings, CPU), Batches(images(), settings, CPU)
+    assert read.resident is None
+    resident.resident = torch.from_numpy(images())
+    assert all(map(torch.equal, read.from_step(3), resident.from_step(3)))
+    assert len(list(resident.from_step(3))) == 12
 
 
 def test_a_memory_map_trains_like_an_array(tmp_path: Path) -> None:

@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from repr_eval.atomic import write_text
 from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
 from repr_eval.gan.networks import architecture_named
-from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
+from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
 from repr_eval.gan.weights import WeightsInfo, save_weights
@@ -129,7 +130,8 @@ class _Run:
     """One training run: the players, the images, the folder."""
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device):
-        self.images, self.settings, self.out, self.device = images, settings, out, device
+        self.settings, self.out, self.device = settings, out, device
+        self.batches = Batches(images, settings, device)
         self.players = Adversaries(settings, device)
         self.step = 0
         self.stored_step = -1
@@ -147,17 +149,6 @@ class _Run:
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
         self.log.recent.extend(_cut_log(self.out / LOG, self.step))
-
-    def batches(self) -> Iterator[Tensor]:
-        """Real batches float [B, 3, S, S] in [-1, 1] from the current step to the last; uint8 until on the device."""
-        settings, order, current = self.settings, torch.empty(0), -1
-        for step in range(self.step, settings.total_steps):
-            epoch, position = divmod(step, settings.steps_per_epoch)
-            if epoch != current:
-                order, current = epoch_order(settings.n_images, settings.seed, epoch), epoch
-            start = position * settings.batch_size
-            batch = torch.from_numpy(self.images[order[start : start + settings.batch_size].numpy()])
-            yield batch.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def advance(self, real: Tensor) -> None:
         s = self.settings
@@ -245,7 +236,7 @@ def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: 
     settings = run.settings
     stopped = False
     with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
-        for real in run.batches():
+        for real in run.batches.from_step(run.step):
             run.advance(real)
             bar.update()
             if run.step % LOOK_EVERY == 0:
