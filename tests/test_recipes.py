@@ -13,7 +13,7 @@ from torch import Tensor
 
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.losses import ADVERSARIAL_LOSSES, r1_penalty
+from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
 from repr_eval.gan.tasks import Heads, telling_views_apart, turned
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 EVERYTHING = replace(
     SMALL_BATCHES, name="everything", loss="relativistic", d_lr_factor=2.0, generator_width=2.0, fakes=0.5, r1=1.0,
     r1_every=2, augmentation=Augmentation(crop=0.5, flip=True, saturation=0.5, cutout=0.25), rotation=1.0,
-    contrast=1.0, tasks_read="all", d_average=0.9, g_average=0.8,
+    contrast=1.0, consistency=1.0, tasks_read="all", d_average=0.9, g_average=0.8,
 )  # fmt: skip
 
 
@@ -69,6 +69,10 @@ def test_r1_of_a_linear_discriminator_is_half_its_squared_slope() -> None:
     assert penalty.item() == pytest.approx(w.square().sum().item() / 2)
     penalty.backward()
     torch.testing.assert_close(w.grad, w.detach())
+
+
+def test_inconsistency_by_hand() -> None:
+    assert inconsistency(torch.tensor([1.0, -2.0]), torch.tensor([0.0, 1.0])).item() == 5.0
 
 
 # Views.
@@ -254,6 +258,7 @@ def test_averages_move_as_stated() -> None:
         {"augmentation": Augmentation(brightness=0.1)},
         {"rotation": 1.0},
         {"contrast": 1.0},
+        {"consistency": 10.0, "augmentation": Augmentation(flip=True)},
         {"d_average": 0.9},
     ],
 )
@@ -327,7 +332,7 @@ def test_names_and_the_paper() -> None:
         recipe_named("papre")
     off = {f.name: getattr(PAPER, f.name) for f in fields(Recipe)}
     assert {name for name, value in off.items() if not value} == {
-        "r1", "augmentation", "rotation", "contrast", "d_average", "g_average"
+        "r1", "augmentation", "rotation", "contrast", "consistency", "d_average", "g_average"
     }  # fmt: skip
 
 

@@ -282,6 +282,7 @@ OTHER_CHOICES: dict[str, Any] = {
     "augmentation": Augmentation(flip=True),
     "rotation": 1.0,
     "contrast": 1.0,
+    "consistency": 1.0,
     "temperature": 0.1,
     "tasks_read": "all",
     "d_average": 0.9,

@@ -9,7 +9,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from repr_eval.gan.losses import ADVERSARIAL_LOSSES, r1_penalty
+from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.settings import TrainingSettings
@@ -141,9 +141,12 @@ class Adversaries:
             if recipe.rotation:
                 images, turns = turned(self._view(real, views))
                 others = others + recipe.rotation * rotation_loss(self.heads, list(D.activations(images)), turns)
-            if recipe.contrast:
+            if recipe.contrast or recipe.consistency:
                 second = list(D.activations(self._view(real, views)))
+            if recipe.contrast:
                 others = others + recipe.contrast * contrast_loss(self.heads, maps, second, recipe.temperature)
+            if recipe.consistency:
+                others = others + recipe.consistency * inconsistency(on_real, D.logits(second[-1]).float())
         return self.loss.of_discriminator(on_real, on_fake), others
 
     def _update(self, name: str, loss: Tensor) -> None:

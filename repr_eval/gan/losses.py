@@ -5,6 +5,7 @@
 - hinge [Lim & Ye 2017; Miyato et al. 2018, equations 16 and 17]: D: E max(0, 1 - r) + E max(0, 1 + f); G: -E f.
 - relativistic average [Jolicoeur-Martineau 2018, section 4.2]: with r' = r - E f and f' = f - E r,
   D: E softplus(-r') + E softplus(f'); G: E softplus(-f') + E softplus(r').
+- consistency [Zhang et al. 2020, CR-GAN, section 2.2]: E (r1 - r2)^2 over two views of the same real images, for D.
 - R1 [Mescheder et al. 2018, equation 9]: gamma / 2 E |grad_x D(x)|^2 over real x, for D.
 """
 
@@ -42,6 +43,11 @@ ADVERSARIAL_LOSSES = {
     "hinge": AdversarialLoss(_hinge, lambda real, fake: -fake.mean()),
     "relativistic": AdversarialLoss(_relativistic, lambda real, fake: _relativistic(fake, real), True),
 }
+
+
+def inconsistency(one: Tensor, other: Tensor) -> Tensor:
+    """Mean squared difference of D's logits [N] on two views of the same images."""
+    return (one - other).square().mean()
 
 
 def r1_penalty(logits: Tensor, images: Tensor) -> Tensor:

@@ -29,6 +29,7 @@ class Recipe:
     rotation: float = 0.0  # weight of telling by how many quarter turns a real image was turned
     contrast: float = 0.0  # weight of telling which two views are of the same real image
     temperature: float = 0.2  # of `contrast`
+    consistency: float = 0.0  # weight of giving two views of a real image the same logit
     tasks_read: str = "last"  # which layers `rotation` and `contrast` are read from: the last, or all
     d_average: float = 0.0  # decay of the exponential average of D's weights that is published; 0 publishes D itself
     g_average: float = 0.0  # of G's
@@ -44,7 +45,7 @@ class Recipe:
         for name in ("lr", "d_lr_factor", "generator_width", "fakes", "temperature", "r1_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} {getattr(self, name)} is not above 0")
-        for name in ("r1", "rotation", "contrast"):
+        for name in ("r1", "rotation", "contrast", "consistency"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} {getattr(self, name)} is negative")
         for name in ("beta1", "beta2", "d_average", "g_average"):
