@@ -328,7 +328,7 @@ def test_fewer_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_names_and_the_paper() -> None:
     assert all(name == recipe.name for name, recipe in RECIPES.items())
     assert recipe_named("paper") is PAPER
-    with pytest.raises(ValueError, match="unknown recipe 'papre'; choose from paper"):
+    with pytest.raises(ValueError, match="unknown recipe 'papre'; choose from paper, contrastive"):
         recipe_named("papre")
     off = {f.name: getattr(PAPER, f.name) for f in fields(Recipe)}
     assert {name for name, value in off.items() if not value} == {
