@@ -64,6 +64,8 @@ TRIED: dict[str, Recipe] = {
     **RECIPES,
 }
 
+CURVES = ("random", "paper", "lean", "contrastive")
+
 
 @click.group()
 def main() -> None:
@@ -146,7 +148,7 @@ def _summary(record: dict[str, Any]) -> str:
 
 
 @main.command()
-@click.option("--curves", multiple=True, default=("paper", "random"), help="Recipes in the picture. Repeatable.")
+@click.option("--curves", multiple=True, default=CURVES, help="In the picture. Repeatable.")
 def table(curves: tuple[str, ...]) -> None:
     """Write recipes.csv, recipes.md and recipes.png from the records."""
     recipes_table.write(RECORDS, RESULTS, curves)
