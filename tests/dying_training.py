@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,14 @@ from safetensors.torch import load_file, save
 
 from repr_eval.gan import checkpoint, training
 from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import TrainingResult, train
 
 N_IMAGES = 43  # five batches of 8 an epoch, three images left over
+SMALL_BATCHES = replace(PAPER, batch_size=8)
 SETTINGS = TrainingSettings(
-    "noise", "0", N_IMAGES, arch="dcgan32-svhn", width=0.03, epochs=3, batch_size=8, z_dim=5, seed=1
+    "noise", "0", N_IMAGES, arch="dcgan32-svhn", width=0.03, epochs=3, z_dim=5, seed=1, recipe=SMALL_BATCHES
 )
 STEPS = 15
 CHECKPOINT_EVERY = 2  # and at the end of every epoch: 2, 4, 5, 6, 8, 10, 12, 14, 15

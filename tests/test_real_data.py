@@ -143,11 +143,14 @@ def test_training_on_imagenet_images_survives_a_kill(real: Path, tmp_path: Path)
 
 def test_real_images_move_the_discriminator(real: Path, tmp_path: Path) -> None:
     """A few steps on real images lower D's loss from its start at 2 ln 2: the loop learns on real input."""
+    from repr_eval.gan.recipes import PAPER
     from repr_eval.gan.settings import TrainingSettings
     from repr_eval.gan.training import train
 
     images = np.load(real / "imagenet32.npy", mmap_mode="r")[:2048]
-    settings = TrainingSettings("imagenet32", "", len(images), width=0.1, batch_size=64, max_steps=40)
+    settings = TrainingSettings(
+        "imagenet32", "", len(images), width=0.1, max_steps=40, recipe=dataclasses.replace(PAPER, batch_size=64)
+    )
     train(images, settings, tmp_path / "run", device=torch.device("cpu"), progress=False)
     d_loss = np.loadtxt(tmp_path / "run" / "losses.csv", delimiter=",", skiprows=1)[:, 2]
     assert d_loss[-10:].mean() < 0.8 * 2 * np.log(2)

@@ -4,6 +4,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import re
 import resource
 import signal
 import subprocess
@@ -19,12 +20,14 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from dying_training import SETTINGS, STEPS, after, go_on, images, readable_checkpoints
+from dying_training import SETTINGS, SMALL_BATCHES, STEPS, after, go_on, images, readable_checkpoints
 
 import repr_eval
 from repr_eval.cli import main
 from repr_eval.gan.adversaries import Adversaries
-from repr_eval.gan.settings import EXTENDABLE, TrainingSettings
+from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.recipes import PAPER, Recipe
+from repr_eval.gan.settings import EXTENDABLE, TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import TrainingFailed, train
 
 CPU = torch.device("cpu")
@@ -259,18 +262,37 @@ OTHER: dict[str, Any] = {
     "n_images": 42,
     "arch": "dcgan32",
     "width": 0.04,
-    "batch_size": 9,
-    "lr": 1e-4,
-    "beta1": 0.9,
     "z_dim": 6,
     "z": "uniform",
     "seed": 2,
     "precision": "bf16",
 }
+OTHER_CHOICES: dict[str, Any] = {
+    "name": "other",
+    "loss": "hinge",
+    "batch_size": 9,
+    "lr": 1e-4,
+    "d_lr_factor": 2.0,
+    "beta1": 0.9,
+    "beta2": 0.99,
+    "generator_width": 2.0,
+    "fakes": 0.5,
+    "r1": 1.0,
+    "r1_every": 2,
+    "augmentation": Augmentation(flip=True),
+    "rotation": 1.0,
+    "contrast": 1.0,
+    "consistency": 1.0,
+    "temperature": 0.1,
+    "tasks_read": "all",
+    "d_average": 0.9,
+    "g_average": 0.9,
+}
 
 
 def test_only_the_length_of_a_run_may_change() -> None:
-    assert {*OTHER, *EXTENDABLE} == {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert {*OTHER, *EXTENDABLE, "recipe"} == {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert set(OTHER_CHOICES) == {field.name for field in dataclasses.fields(Recipe)}
     assert set(EXTENDABLE) == {"epochs", "max_steps"}
 
 
@@ -291,9 +313,32 @@ def test_any_other_changed_setting_is_refused_by_name(stopped: Path, name: str) 
     assert contents(stopped) == before
 
 
+@pytest.mark.parametrize("name", OTHER_CHOICES)
+def test_any_changed_choice_of_the_recipe_is_refused_by_name(stopped: Path, name: str) -> None:
+    before = contents(stopped)
+    changed = dataclasses.replace(SMALL_BATCHES, **{name: OTHER_CHOICES[name]})
+    said = {"name": "recipe paper -> other", "augmentation": "augmentation None -> {'crop': 1.0, 'flip': True"}
+    expected = said.get(name, f"{name} {getattr(SMALL_BATCHES, name)} -> {OTHER_CHOICES[name]}")
+    with pytest.raises(ValueError, match=rf"{stopped}: .*\({re.escape(expected)}"):
+        go_on(stopped, dataclasses.replace(SETTINGS, recipe=changed))
+    assert contents(stopped) == before
+
+
+def test_settings_are_read_back_as_they_were_stored() -> None:
+    everything = dataclasses.replace(SETTINGS, recipe=Recipe(**OTHER_CHOICES), **OTHER)
+    assert settings_from_json(json.loads(json.dumps(everything.to_json()))) == everything
+
+
+def test_settings_from_before_there_were_recipes_are_the_papers(tmp_path: Path) -> None:
+    older = {"data": "noise", "data_sha256": "0", "n_images": 43, "batch_size": 8, "lr": 1e-3, "beta1": 0.4}
+    (tmp_path / "settings.json").write_text(json.dumps({"format": 1, "settings": older}))
+    recipe = dataclasses.replace(PAPER, batch_size=8, lr=1e-3, beta1=0.4)
+    assert read_settings(tmp_path / "settings.json") == TrainingSettings("noise", "0", 43, recipe=recipe)
+
+
 def test_every_changed_setting_is_named_at_once(stopped: Path) -> None:
-    changed = dataclasses.replace(SETTINGS, lr=1e-3, seed=5)
-    with pytest.raises(ValueError, match=r"lr 0\.0002 -> 0\.001; seed 1 -> 5"):
+    changed = dataclasses.replace(SETTINGS, seed=5, recipe=dataclasses.replace(SMALL_BATCHES, lr=1e-3))
+    with pytest.raises(ValueError, match=r"seed 1 -> 5; lr 0\.0002 -> 0\.001"):
         go_on(stopped, changed)
 
 
@@ -335,8 +380,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
     """Make the `step`-th step of the process end with a NaN in G's weights or in G's loss."""
     play, played = Adversaries.step, iter(range(1, 1000))
 
-    def poisoned(players: Adversaries, real: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
-        losses = play(players, real, z)
+    def poisoned(players: Adversaries, real: torch.Tensor, z: torch.Tensor, number: int) -> torch.Tensor:
+        losses = play(players, real, z, number)
         if next(played) == step:
             target = losses if where == "loss" else next(players.generator.parameters()).data
             target.view(-1)[-1] = float("nan")
@@ -366,7 +411,9 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(
 
 
 def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(tmp_path: Path) -> None:
-    settings = TrainingSettings("noise", "hash", len(images()), "dcgan32-svhn", width=0.03, batch_size=8, max_steps=3)
+    settings = TrainingSettings(
+        "noise", "hash", len(images()), "dcgan32-svhn", width=0.03, max_steps=3, recipe=SMALL_BATCHES
+    )
     device = torch.device("cpu")
     train(images(), settings, tmp_path, device=device, progress=False)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}

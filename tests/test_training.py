@@ -1,7 +1,7 @@
 """What a training run computes: one step against a plain one, the data's order, the noise, the log, the end."""
 
-import dataclasses
 import json
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,15 +9,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dying_training import N_IMAGES, SETTINGS, after, go_on, images
+from dying_training import N_IMAGES, SETTINGS, SMALL_BATCHES, after, go_on, images
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
 from repr_eval.gan import training
 from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.batches import Batches
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
+from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.samples import generate, grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import TrainingFailed, train
@@ -27,7 +29,7 @@ CPU = torch.device("cpu")
 
 
 def with_settings(**changes: Any) -> TrainingSettings:
-    return dataclasses.replace(SETTINGS, **changes)
+    return replace(SETTINGS, **changes)
 
 
 def log_of(folder: Path) -> np.ndarray:
@@ -69,10 +71,10 @@ def test_steps_are_those_of_the_plain_game(arch: str) -> None:
     settings = with_settings(arch=arch, z=None).resolved()
     players, plain = Adversaries(settings, CPU), PlainGame(settings)
     size, rng = architecture_named(arch).image_size, torch.Generator().manual_seed(0)
-    for _ in range(3):
+    for step in range(3):
         real = torch.rand(8, 3, size, size, generator=rng) * 2 - 1
         z = torch.randn(8, 5, generator=rng)
-        losses = players.step(real, z).tolist()
+        losses = players.step(real, z, step).tolist()
         assert losses == pytest.approx(plain.step(real, z), rel=1e-4)
     for mine, other in ((players.discriminator, plain.D), (players.generator, plain.G)):
         for (name, one), two in zip(mine.named_parameters(), other.parameters(), strict=True):
@@ -86,7 +88,7 @@ def test_running_statistics_of_d_follow_real_images_only() -> None:
     alone.load_state_dict(players.discriminator.state_dict())
     real = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     alone(real)  # in training mode: moves the running statistics by this batch's
-    players.step(real, torch.zeros(8, 5))
+    players.step(real, torch.zeros(8, 5), 0)
     for norm, expected in zip(players.discriminator.norms, alone.norms, strict=True):
         found, wanted = norm.state_dict(), expected.state_dict()
         torch.testing.assert_close(found["running_mean"], wanted["running_mean"])
@@ -101,7 +103,7 @@ def batches_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **options: Any) 
     """The real batches that a run plays with."""
     seen: list[Tensor] = []
 
-    def watch(players: Adversaries, real: Tensor, z: Tensor) -> Tensor:
+    def watch(players: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
         seen.append(real)
         return torch.tensor([1.0, 1.0])
 
@@ -137,6 +139,15 @@ def test_images_are_scaled_to_minus_one_and_one(monkeypatch: pytest.MonkeyPatch,
     assert torch.equal(batch[:, 1, :, 16:], torch.ones(8, 32, 16))
     assert torch.equal(batch[:, 0], -torch.ones(8, 32, 32))
     assert batch[:, 2, 0, 0].tolist() == pytest.approx([-0.6] * 8)
+
+
+def test_images_that_lie_on_the_device_make_the_same_batches() -> None:
+    settings = SETTINGS.resolved()
+    read, resident = Batches(images(), settings, CPU), Batches(images(), settings, CPU)
+    assert read.resident is None
+    resident.resident = torch.from_numpy(images())
+    assert all(map(torch.equal, read.from_step(3), resident.from_step(3)))
+    assert len(list(resident.from_step(3))) == 12
 
 
 def test_a_memory_map_trains_like_an_array(tmp_path: Path) -> None:
@@ -213,7 +224,7 @@ def test_an_epochs_order_is_a_permutation_of_its_own() -> None:
 def test_every_step_has_noise_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Tensor] = []
 
-    def watch(players: Adversaries, real: Tensor, z: Tensor) -> Tensor:
+    def watch(players: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
         seen.append(z)
         return torch.tensor([1.0, 1.0])
 
@@ -248,7 +259,8 @@ def test_settings_are_stored_resolved(tmp_path: Path) -> None:
     go_on(tmp_path, with_settings(z_dim=None, max_steps=1))
     stored = json.loads((tmp_path / "settings.json").read_text())
     assert stored["format"] == 1
-    assert stored["settings"] == dataclasses.asdict(with_settings(z_dim=100, z="normal", max_steps=1))
+    assert stored["settings"] == with_settings(z_dim=100, z="normal", max_steps=1).to_json()
+    assert (stored["settings"]["recipe"], stored["settings"]["batch_size"]) == ("paper", 8)
 
 
 def test_the_sample_grid_is_g_on_the_same_noise_every_epoch(tmp_path: Path) -> None:
@@ -312,7 +324,9 @@ def test_bf16_trains_float32_weights_to_other_values(tmp_path: Path) -> None:
 def scripted(monkeypatch: pytest.MonkeyPatch, d_losses: dict[int, float]) -> None:
     """A game without play: D's loss is 1 but for the given steps' of the process."""
     steps = iter(range(1, 10_000))
-    monkeypatch.setattr(Adversaries, "step", lambda self, real, z: torch.tensor([d_losses.get(next(steps), 1.0), 5.0]))
+    monkeypatch.setattr(
+        Adversaries, "step", lambda self, real, z, number: torch.tensor([d_losses.get(next(steps), 1.0), 5.0])
+    )
 
 
 def test_a_collapsed_loss_of_d_stops_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -333,7 +347,7 @@ def test_a_moment_of_low_loss_is_not_a_collapse(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_collapse_is_seen_however_often_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training, "COLLAPSE_WINDOW", 4)
-    monkeypatch.setattr(Adversaries, "step", lambda self, real, z: torch.tensor([1e-4, 5.0]))
+    monkeypatch.setattr(Adversaries, "step", lambda self, real, z, number: torch.tensor([1e-4, 5.0]))
     for _ in range(3):
         go_on(tmp_path, stop=after(1))
     with pytest.raises(TrainingFailed, match="step 4: D's loss has collapsed"):
@@ -342,7 +356,7 @@ def test_a_collapse_is_seen_however_often_the_run_is_stopped(monkeypatch: pytest
 
 def test_a_learning_rate_far_too_large_stops_the_run_with_advice(tmp_path: Path) -> None:
     with pytest.raises(TrainingFailed, match=r"(NaN|collapsed).*Try a lower --lr"):
-        go_on(tmp_path, with_settings(lr=1e30, epochs=100))
+        go_on(tmp_path, with_settings(recipe=replace(SMALL_BATCHES, lr=1e30), epochs=100))
 
 
 # Settings.
@@ -351,7 +365,8 @@ def test_a_learning_rate_far_too_large_stops_the_run_with_advice(tmp_path: Path)
 def test_defaults_are_the_papers() -> None:
     settings = TrainingSettings("ImageNet", "", 1_281_167).resolved()
     assert (settings.arch, settings.width, settings.z_dim, settings.z) == ("dcgan32", 1.0, 256, "uniform")
-    assert (settings.lr, settings.beta1, settings.batch_size, settings.precision) == (2e-4, 0.5, 128, "fp32")
+    assert (settings.recipe.name, settings.batch_size, settings.precision) == ("paper", 128, "fp32")
+    assert (settings.recipe.lr, settings.recipe.beta1, settings.recipe.loss) == (2e-4, 0.5, "logistic")
     assert settings.steps_per_epoch == 10_009  # 1,281,167 = 10,009 * 128 + 15
     assert settings.total_steps == 30 * 10_009
 
@@ -372,13 +387,13 @@ def test_noise_not_named_is_the_architectures(arch: str, z_dim: int, z: str) -> 
         ({"width": 0.0}, "width 0.0"),
         ({"epochs": 0}, "epochs 0"),
         ({"max_steps": 0}, "max_steps 0"),
-        ({"batch_size": 0}, "batch_size 0"),
-        ({"batch_size": 1}, "batch_size 1: batch norm needs at least 2"),
-        ({"batch_size": 44}, "43 images are fewer than one batch of 44"),
-        ({"lr": 0.0}, "lr 0.0"),
-        ({"lr": float("nan")}, "lr nan"),
-        ({"beta1": 1.0}, "beta1 1.0"),
-        ({"beta1": -0.1}, "beta1 -0.1"),
+        ({"recipe": replace(PAPER, batch_size=0)}, "batch_size 0"),
+        ({"recipe": replace(PAPER, batch_size=1)}, "batch_size 1: batch norm needs at least 2"),
+        ({"recipe": replace(PAPER, batch_size=44)}, "43 images are fewer than one batch of 44"),
+        ({"recipe": replace(PAPER, lr=0.0)}, "lr 0.0"),
+        ({"recipe": replace(PAPER, lr=float("nan"))}, "lr nan"),
+        ({"recipe": replace(PAPER, beta1=1.0)}, "beta1 1.0"),
+        ({"recipe": replace(PAPER, beta1=-0.1)}, "beta1 -0.1"),
         ({"z_dim": 0}, "z_dim 0"),
         ({"z": "laplace"}, "unknown noise 'laplace'"),
         ({"seed": -1}, "seed -1"),

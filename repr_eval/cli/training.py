@@ -4,8 +4,10 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import click
 
@@ -13,6 +15,7 @@ from repr_eval.cli import options
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.randomness import draw_noise, generator_for
+from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
@@ -49,9 +52,12 @@ def _graceful_stop() -> Iterator[_Signals]:
 @click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps.")
 @click.option("--epochs", default=30, show_default=True)
 @click.option("--max-steps", type=int, help="Stop after so many steps, if the epochs have not ended before.")
-@click.option("--batch-size", default=128, show_default=True)
-@click.option("--lr", default=2e-4, show_default=True, help="Adam's step size, of both networks.")
-@click.option("--beta1", default=0.5, show_default=True, help="Adam's first decay.")
+@click.option(
+    "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True, help="How it is trained."
+)
+@click.option("--batch-size", type=int, help="Real images a step. Default: the recipe's (the paper's: 128).")
+@click.option("--lr", type=float, help="Adam's step size. Default: the recipe's (the paper's: 2e-4).")
+@click.option("--beta1", type=float, help="Adam's first decay. Default: the recipe's (the paper's: 0.5).")
 @click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's.")
 @click.option("--z", type=click.Choice(["uniform", "normal"]), help="Its distribution. Default: the architecture's.")
 @options.seed
@@ -64,10 +70,11 @@ def _graceful_stop() -> Iterator[_Signals]:
 @options.data_dir
 def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
-    data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, batch_size: int, lr: float,
-    beta1: float, z_dim: int | None, z: str | None, seed: int, precision: str,
+    data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, recipe: str,
+    batch_size: int | None, lr: float | None, beta1: float | None, z_dim: int | None, z: str | None, seed: int,
+    precision: str,
 ) -> None:  # fmt: skip
-    """Train a DCGAN without labels. Defaults are the paper's.
+    """Train a DCGAN without labels. Defaults are the paper's; --recipe names another way.
 
     Writes weights (safetensors), settings.json, losses.csv, a sample grid an epoch and checkpoints to --out. Ctrl-C
     and SIGTERM end it after the current step with a checkpoint; after any end, a kill -9 too, --resume goes on with
@@ -77,11 +84,13 @@ def train_gan(
     Example:
       repr-eval train-gan --data imagenet32.npy --out runs/imagenet --resume
     """
+    asked = {"batch_size": batch_size, "lr": lr, "beta1": beta1}
+    chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     found = unlabelled_images(data, architecture_named(arch).image_size, data_dir, cache=out)
     settings = TrainingSettings(
         data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images), arch=arch,
-        width=width, epochs=epochs, max_steps=max_steps, batch_size=batch_size, lr=lr, beta1=beta1, z_dim=z_dim, z=z,
-        seed=seed, precision=precision,
+        width=width, epochs=epochs, max_steps=max_steps, z_dim=z_dim, z=z, seed=seed, precision=precision,
+        recipe=replace(recipe_named(recipe), **chosen),
     ).resolved()  # fmt: skip
     if dry_run:
         click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))

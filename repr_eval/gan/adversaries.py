@@ -1,17 +1,21 @@
 """The two networks, their optimisers, and one step of the game between them."""
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, turned
 
-ADAM_BETA2 = 0.999  # Adam's own default, which the paper keeps
+Network = TypeVar("Network", Discriminator, Generator)
 
 
 @contextmanager
@@ -30,78 +34,162 @@ def batch_statistics(network: nn.Module) -> Iterator[None]:
             norm.track_running_stats = tracking
 
 
+def _copied(network: Network) -> Network:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+@torch.no_grad()
+def _move(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """average <- decay * average + (1 - decay) * network; batch-norm statistics are copied."""
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
+    for mine, its in zip(average.buffers(), network.buffers(), strict=True):
+        mine.copy_(its)
+
+
 class Adversaries:
     """Discriminator and generator with an Adam each, on one device, in channels-last layout.
 
-    D's running batch-norm statistics follow the *real* batches only; G's follow its own.
+    D's running batch-norm statistics follow the *real* batches only, as D sees them beside fakes; G's follow its own.
     """
 
     def __init__(self, settings: TrainingSettings, device: torch.device):
-        arch = architecture_named(settings.arch)
-        self.settings, self.device = settings, device
+        arch, recipe = architecture_named(settings.arch), settings.recipe
+        self.settings, self.recipe, self.device = settings, recipe, device
+        self.loss = ADVERSARIAL_LOSSES[recipe.loss]
         self.discriminator = Discriminator(arch, settings.width)
-        self.generator = Generator(arch, settings.width, settings.z_dim)
-        initialise(self.discriminator, generator_for(settings.seed, "init-d"))
-        initialise(self.generator, generator_for(settings.seed, "init-g"))
-        for network in self.networks.values():
+        self.generator = Generator(arch, settings.width * recipe.generator_width, settings.z_dim)
+        self.heads = Heads(arch.maps(settings.width), recipe)
+        for stream, network in (("d", self.discriminator), ("g", self.generator), ("heads", self.heads)):
+            initialise(network, generator_for(settings.seed, f"init-{stream}"))
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.discriminator_average = _copied(self.discriminator) if recipe.d_average else None
+        self.generator_average = _copied(self.generator) if recipe.g_average else None
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), settings.lr, (settings.beta1, ADAM_BETA2), fused=True)
-            for name, network in self.networks.items()
+            name: torch.optim.Adam(parameters, lr, (recipe.beta1, recipe.beta2), fused=True)
+            for name, parameters, lr in (
+                ("discriminator", self._parameters("discriminator"), recipe.lr * recipe.d_lr_factor),
+                ("generator", self._parameters("generator"), recipe.lr),
+            )
         }
 
+    def _parameters(self, name: str) -> list[nn.Parameter]:
+        """What the optimiser of that name moves."""
+        if name == "generator":
+            return list(self.generator.parameters())
+        return list(chain(self.discriminator.parameters(), self.heads.parameters()))
+
     @property
-    def networks(self) -> dict[str, nn.Module]:
-        return {"discriminator": self.discriminator, "generator": self.generator}
+    def published_discriminator(self) -> Discriminator:
+        """D as others get it: its average where the recipe keeps one."""
+        return self.discriminator_average or self.discriminator
 
-    def step(self, real: Tensor, z: Tensor) -> Tensor:
-        """Update D once, then G once, on one fake batch; float [2], D's and G's losses before their updates.
+    @property
+    def published_generator(self) -> Generator:
+        """G as others get it: its average where the recipe keeps one."""
+        return self.generator_average or self.generator
 
-        D: binary cross-entropy, real against fake, each batch normalised by its own statistics. G: the
-        non-saturating loss, through the D just updated. Differs from the paper's code: it draws a new batch for
-        each of the two updates.
+    @property
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
+
+    def step(self, real: Tensor, z: Tensor, number: int) -> Tensor:
+        """Update D once, then G once, on one fake batch; float [2], their adversarial losses before their updates.
+
+        `real` float [B, 3, S, S] in [-1, 1], noise `z` float [M, z_dim]; `number` is the step's, from 0: it decides
+        the views and the steps with a penalty. Every batch that D sees is normalised by its own statistics; G plays
+        against the D just updated. Differs from the paper's code, which draws a new batch for each of the two updates.
         """
-        bf16 = self.settings.precision == "bf16"
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=bf16):
+        views = generator_for(self.settings.seed, "views", number, self.device)
+        with self._autocast:
             fake = self.generator(z)
-            on_real = self.discriminator(real)
-            with batch_statistics(self.discriminator):
-                on_fake = self.discriminator(fake.detach())
-        d_loss = F.softplus(-on_real.float()).mean() + F.softplus(on_fake.float()).mean()
-        self._update("discriminator", d_loss)
+            d_loss, other_tasks = self._discriminator_losses(real, fake.detach(), number, views)
+        self._update("discriminator", d_loss + other_tasks)
 
         self.discriminator.requires_grad_(False)
-        with (
-            torch.autocast(self.device.type, torch.bfloat16, enabled=bf16),
-            batch_statistics(self.discriminator),
-        ):
-            on_fake = self.discriminator(fake)
-        g_loss = F.softplus(-on_fake.float()).mean()
+        with self._autocast, batch_statistics(self.discriminator):
+            on_real = (
+                self.discriminator(self._view(real, views)) if self.loss.generator_needs_real else fake.new_empty(0)
+            )
+            on_fake = self.discriminator(self._view(fake, views))
+        g_loss = self.loss.of_generator(on_real.float(), on_fake.float())
         self._update("generator", g_loss)
         self.discriminator.requires_grad_(True)
+        self._follow(number)
         return torch.stack([d_loss.detach(), g_loss.detach()])
+
+    def _view(self, images: Tensor, views: torch.Generator) -> Tensor:
+        augmentation = self.recipe.augmentation
+        if augmentation is None:
+            return images
+        with torch.autocast(self.device.type, enabled=False):
+            return augmentation(images.float(), views)
+
+    def _discriminator_losses(
+        self, real: Tensor, fake: Tensor, number: int, views: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """D's adversarial loss, and the weighted sum of its other tasks and penalties."""
+        recipe, D = self.recipe, self.discriminator
+        penalised = recipe.r1 > 0 and number % recipe.r1_every == 0
+        first = self._view(real, views).requires_grad_(penalised)
+        maps = list(D.activations(first))
+        on_real = D.logits(maps[-1]).float()
+        with batch_statistics(D):
+            on_fake = D(self._view(fake, views)).float()
+            others = torch.zeros((), device=self.device)
+            if penalised:
+                others = others + recipe.r1 * recipe.r1_every * r1_penalty(on_real, first)
+            if recipe.rotation:
+                images, turns = turned(self._view(real, views))
+                others = others + recipe.rotation * rotation_loss(self.heads, list(D.activations(images)), turns)
+            if recipe.contrast or recipe.consistency:
+                second = list(D.activations(self._view(real, views)))
+            if recipe.contrast:
+                others = others + recipe.contrast * contrast_loss(self.heads, maps, second, recipe.temperature)
+            if recipe.consistency:
+                others = others + recipe.consistency * inconsistency(on_real, D.logits(second[-1]).float())
+        return self.loss.of_discriminator(on_real, on_fake), others
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
         loss.backward()
         self.optimisers[name].step()
 
+    def _follow(self, number: int) -> None:
+        """Move the averages: a <- d a + (1 - d) w, with d = min(decay, (1 + n) / (10 + n)) after n steps.
+
+        The rising decay [TensorFlow's ExponentialMovingAverage] forgets the initial weights.
+        """
+        rising = (1 + number) / (10 + number)
+        if self.discriminator_average is not None:
+            _move(self.discriminator_average, self.discriminator, min(self.recipe.d_average, rising))
+        if self.generator_average is not None:
+            _move(self.generator_average, self.generator, min(self.recipe.g_average, rising))
+
+    def _modules(self) -> dict[str, nn.Module]:
+        """All that has a state, by name."""
+        modules: dict[str, nn.Module | None] = {
+            "discriminator": self.discriminator, "generator": self.generator, "heads": self.heads,
+            "discriminator-average": self.discriminator_average, "generator-average": self.generator_average,
+        }  # fmt: skip
+        return {name: module for name, module in modules.items() if module is not None}
+
     def state(self) -> dict[str, Tensor]:
         """Every tensor that the next step depends on, by name: parameters, buffers, Adam's moments and step counts."""
         tensors: dict[str, Tensor] = {}
-        for name, network in self.networks.items():
+        for name, network in self._modules().items():
             tensors |= {f"{name}/{key}": value for key, value in network.state_dict().items()}
-            moments = self.optimisers[name].state_dict()["state"]
-            for index, values in moments.items():
+        for name, optimiser in self.optimisers.items():
+            for index, values in optimiser.state_dict()["state"].items():
                 tensors |= {f"adam-{name}/{index}/{key}": value for key, value in values.items()}
         return {key: value.detach().contiguous() for key, value in tensors.items()}
 
     def load_state(self, tensors: dict[str, Tensor]) -> None:
         """Undo `state`."""
-        for name, network in self.networks.items():
+        for name, network in self._modules().items():
             prefix = f"{name}/"
             network.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-            parameters = list(network.parameters())
+        for name, optimiser in self.optimisers.items():
+            parameters = self._parameters(name)
             moments: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith(f"adam-{name}/"):
@@ -110,5 +198,4 @@ class Adversaries:
                         # The fused Adam walks raw memory: a moment must have its parameter's strides.
                         value = torch.empty_like(parameters[int(index)]).copy_(value)
                     moments.setdefault(int(index), {})[moment] = value
-            optimiser = self.optimisers[name]
             optimiser.load_state_dict(optimiser.state_dict() | {"state": moments})

@@ -110,12 +110,16 @@ class Discriminator(nn.Module):
             x = F.leaky_relu(x, LEAK)
             yield x
 
-    def forward(self, x: Tensor) -> Tensor:
+    def logits(self, last: Tensor) -> Tensor:
+        """Float [N], from the last layer's activations [N, maps, 4, 4]."""
         if self.dense is None:
             raise ValueError(f"a discriminator of {self.layers} layers has no output unit, only features")
+        return self.dense(last.flatten(1)).squeeze(1)
+
+    def forward(self, x: Tensor) -> Tensor:
         for h in self.activations(x):
             x = h
-        return self.dense(x.flatten(1)).squeeze(1)
+        return self.logits(x)
 
 
 class Generator(nn.Module):

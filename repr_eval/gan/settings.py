@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import architecture_named, scaled
+from repr_eval.gan.recipes import PAPER, Recipe
 
 # What may differ when a run goes on: how long it lasts.
 EXTENDABLE = ("epochs", "max_steps")
@@ -13,7 +15,7 @@ EXTENDABLE = ("epochs", "max_steps")
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Defaults are the paper's (section 4): Adam at 2e-4 with beta1 0.5, batches of 128, no augmentation.
+    """The recipe, and what it is applied to. The default recipe is the paper's (section 4).
 
     `epochs` of 30 is the epoch of the released ImageNet weights. `z_dim` and `z` None mean the architecture's own.
     """
@@ -25,13 +27,11 @@ class TrainingSettings:
     width: float = 1.0
     epochs: int = 30
     max_steps: int | None = None
-    batch_size: int = 128
-    lr: float = 2e-4
-    beta1: float = 0.5
     z_dim: int | None = None
     z: str | None = None
     seed: int = 0
     precision: str = "fp32"
+    recipe: Recipe = PAPER
 
     def resolved(self) -> "TrainingSettings":
         """These settings with the architecture's defaults filled in, checked."""
@@ -46,17 +46,12 @@ class TrainingSettings:
 
     def _check(self) -> None:
         scaled(1, self.width)
-        for name in ("epochs", "batch_size", "z_dim"):
+        self.recipe.check()
+        for name in ("epochs", "z_dim"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is less than 1")
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"max_steps {self.max_steps} is less than 1")
-        if self.batch_size < 2:
-            raise ValueError("batch_size 1: batch norm needs at least 2")
-        if not self.lr > 0:
-            raise ValueError(f"lr {self.lr} is not above 0")
-        if not 0 <= self.beta1 < 1:
-            raise ValueError(f"beta1 {self.beta1} is not in [0, 1)")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
         if self.z not in ("uniform", "normal"):
@@ -65,6 +60,11 @@ class TrainingSettings:
             raise ValueError(f"unknown precision {self.precision!r}; choose fp32 or bf16")
         if self.n_images < self.batch_size:
             raise ValueError(f"{self.data}: {self.n_images} images are fewer than one batch of {self.batch_size}")
+
+    @property
+    def batch_size(self) -> int:
+        """Real images in a step."""
+        return self.recipe.batch_size
 
     @property
     def steps_per_epoch(self) -> int:
@@ -77,24 +77,36 @@ class TrainingSettings:
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """One flat dictionary: the settings, the recipe's choices among them, its name as "recipe"."""
+        choices = asdict(self.recipe)
+        return asdict(self) | {"recipe": choices.pop("name")} | choices
+
+
+def settings_from_json(stored: dict[str, Any]) -> TrainingSettings:
+    """Undo `to_json`. A choice that is not named is the paper's: runs older than that choice are."""
+    stored = dict(stored)
+    choices = {f.name: stored.pop(f.name) for f in fields(Recipe) if f.name in stored}
+    if choices.get("augmentation"):
+        choices["augmentation"] = Augmentation(**choices["augmentation"])
+    recipe = replace(PAPER, **choices, name=stored.pop("recipe", PAPER.name))
+    return TrainingSettings(**stored, recipe=recipe)
 
 
 def read_settings(path: Path) -> TrainingSettings:
     """The settings stored at `path` (a run's settings.json)."""
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))["settings"]
-        return TrainingSettings(**stored)
+        return settings_from_json(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not the settings of a training run ({error})") from error
 
 
 def refuse_changes(old: TrainingSettings, new: TrainingSettings, where: Path) -> None:
     """Raise a ValueError that names every setting in which `new` differs from the run stored at `where`."""
+    before, after = old.to_json(), new.to_json()
     changed = [
-        f"{f.name} {getattr(old, f.name)} -> {getattr(new, f.name)}"
-        for f in fields(TrainingSettings)
-        if f.name not in EXTENDABLE and getattr(old, f.name) != getattr(new, f.name)
+        f"{name} {before[name]} -> {after[name]}"
+        for name in after
+        if name not in EXTENDABLE and before[name] != after[name]
     ]
     if changed:
         raise ValueError(

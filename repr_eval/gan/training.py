@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from repr_eval.atomic import write_text
 from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
 from repr_eval.gan.networks import architecture_named
-from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
+from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
 from repr_eval.gan.weights import WeightsInfo, save_weights
@@ -129,7 +130,8 @@ class _Run:
     """One training run: the players, the images, the folder."""
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device):
-        self.images, self.settings, self.out, self.device = images, settings, out, device
+        self.settings, self.out, self.device = settings, out, device
+        self.batches = Batches(images, settings, device)
         self.players = Adversaries(settings, device)
         self.step = 0
         self.stored_step = -1
@@ -148,21 +150,11 @@ class _Run:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
         self.log.recent.extend(_cut_log(self.out / LOG, self.step))
 
-    def batches(self) -> Iterator[Tensor]:
-        """Real batches float [B, 3, S, S] in [-1, 1] from the current step to the last; uint8 until on the device."""
-        settings, order, current = self.settings, torch.empty(0), -1
-        for step in range(self.step, settings.total_steps):
-            epoch, position = divmod(step, settings.steps_per_epoch)
-            if epoch != current:
-                order, current = epoch_order(settings.n_images, settings.seed, epoch), epoch
-            start = position * settings.batch_size
-            batch = torch.from_numpy(self.images[order[start : start + settings.batch_size].numpy()])
-            yield batch.to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-
     def advance(self, real: Tensor) -> None:
         s = self.settings
         generator = generator_for(s.seed, "noise", self.step, self.device)
-        losses = self.players.step(real, draw_noise(s.batch_size, s.z_dim or 0, s.z or "", generator))
+        z = draw_noise(s.recipe.n_fakes, s.z_dim or 0, s.z or "", generator)
+        losses = self.players.step(real, z, self.step)
         self.step += 1
         self.log.add(self.step, losses)
 
@@ -183,11 +175,11 @@ class _Run:
         """Write both networks' weights and, at the end of an epoch, the sample grid."""
         s = self.settings
         for name, network in (
-            ("discriminator", self.players.discriminator),
-            ("generator", self.players.generator),
+            ("discriminator", self.players.published_discriminator),
+            ("generator", self.players.published_generator),
         ):
             info = WeightsInfo(
-                network=name, arch=s.arch, width=s.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
+                network=name, arch=s.arch, width=network.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
                 trained_on=s.data, images_seen=self.step * s.batch_size,
                 settings=s.to_json() | {"steps": self.step},
             )  # fmt: skip
@@ -195,7 +187,7 @@ class _Run:
         epoch = -(-self.step // s.steps_per_epoch)
         save_grid(
             self.out / "samples" / f"epoch-{epoch:03d}.png",
-            generate(self.players.generator, self.fixed_noise),
+            generate(self.players.published_generator, self.fixed_noise),
         )
 
 
@@ -244,7 +236,7 @@ def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: 
     settings = run.settings
     stopped = False
     with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
-        for real in run.batches():
+        for real in run.batches.from_step(run.step):
             run.advance(real)
             bar.update()
             if run.step % LOOK_EVERY == 0:

@@ -1,0 +1,159 @@
+"""The study of recipes: trains a discriminator a recipe on unlabelled images and takes its proxy score.
+
+    python -m benchmarks.recipes run --data imagenet32.npy --width 0.25 --images 50000 paper rotation ...
+    python -m benchmarks.recipes table
+
+`run` appends one line of JSON a measurement to benchmarks/results/recipes.jsonl: settings, seed, images seen, seconds
+of training, counts on the validation images; a run that broke down is a line too. `table` derives recipes.md,
+recipes.csv and recipes.png from them.
+"""
+
+import json
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import torch
+
+from benchmarks import recipes_table
+from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
+from benchmarks.recipes_table import accuracy
+from repr_eval.features.representations import from_weights, untrained
+from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.checkpoint import latest_step
+from repr_eval.gan.recipes import PAPER, RECIPES, Recipe
+from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.training import DISCRIMINATOR, TrainingFailed, train
+from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
+from repr_eval.records import commit, machine, versions
+
+RESULTS = Path(__file__).resolve().parent / "results"
+RECORDS = RESULTS / "recipes.jsonl"
+
+MIRROR = Augmentation(flip=True)
+DIFFERENTIABLE = Augmentation(translate=0.125, brightness=0.5, saturation=1.0, contrast=0.5, cutout=0.5)
+CROPS = Augmentation(crop=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0.2, contrast=0.4)
+
+CONTRAST = replace(PAPER, contrast=1.0, augmentation=CROPS)
+FAST = replace(CONTRAST, d_lr_factor=5.0, d_average=0.999)
+LEAN = replace(FAST, rotation=1.0, fakes=0.5, generator_width=0.5)
+
+# Every recipe that was tried, by a name of the study; the table says how each differs from the paper's.
+TRIED: dict[str, Recipe] = {
+    "paper": PAPER,
+    "paper-fast": replace(PAPER, d_lr_factor=5.0, d_average=0.999),
+    "mirror": replace(PAPER, augmentation=MIRROR),
+    "diffaug": replace(PAPER, augmentation=DIFFERENTIABLE),
+    "crops": replace(PAPER, augmentation=CROPS),
+    "rotation": replace(PAPER, rotation=1.0),
+    "rotation-crops": replace(PAPER, rotation=1.0, augmentation=CROPS),
+    "contrast": CONTRAST,
+    "contrast-rotation": replace(CONTRAST, rotation=1.0),
+    "contrast-fast": FAST,
+    "contrast-rotation-fast": replace(FAST, rotation=1.0),
+    "lean": LEAN,
+    "lean-all": replace(LEAN, tasks_read="all"),
+    "lean-faster": replace(LEAN, d_lr_factor=10.0),
+    "lean-warm": replace(LEAN, temperature=0.5),
+    "lean-cold": replace(LEAN, temperature=0.1),
+    "lean-quarter": replace(LEAN, fakes=0.25),
+    "lean-slow-mean": replace(LEAN, beta1=0.9),
+    **RECIPES,
+}
+
+CURVES = ("random", "paper", "lean", "contrastive")
+
+
+@click.group()
+def main() -> None:
+    """Train recipes, score them, tabulate."""
+
+
+@main.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--data", required=True, help="A packed array of images, as train-gan takes it.")
+@click.option("--width", default=0.25, show_default=True)
+@click.option(
+    "--images", multiple=True, type=int, required=True, help="Images seen at which to score; may be repeated."
+)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--precision", default="bf16", show_default=True)
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
+def run(
+    names: tuple[str, ...], data: str, width: float, images: tuple[int, ...], seed: int, precision: str, work: Path
+) -> None:
+    """Train every recipe of NAMES to the given numbers of images, and score it at each. "random" trains nothing."""
+    scored, found = proxy_data(work / "proxy.npz"), unlabelled_images(data, 32)
+    for name in names:
+        settings = TrainingSettings(
+            found.description, found.sha256, len(found.images), width=width, epochs=10_000, seed=seed,
+            precision=precision, recipe=TRIED.get(name, PAPER),
+        ).resolved()  # fmt: skip
+        folder = work / f"{name}-w{width:g}-s{seed}-{precision}"
+        for seen in sorted(images) if name != "random" else [0]:
+            record = _measured(name, settings, found, seen, folder, scored)
+            RESULTS.mkdir(exist_ok=True)
+            with open(RECORDS, "a") as file:
+                file.write(json.dumps(record) + "\n")
+            click.echo(_summary(record))
+
+
+def _measured(
+    name: str, settings: TrainingSettings, found: UnlabelledImages, seen: int, folder: Path, scored: ProxyData
+) -> dict[str, Any]:
+    """Train on to `seen` images and score; one record."""
+    steps = seen // settings.batch_size
+    settings = replace(settings, max_steps=steps or None)
+    record: dict[str, Any] = {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"), "recipe": name, "images_seen": steps
+        * settings.batch_size, "settings": settings.to_json(), "machine": machine("no GPU"), "versions": versions(),
+        "commit": commit(),
+    }  # fmt: skip
+    started = time.perf_counter()
+    if steps:
+        before = latest_step(folder)
+        try:
+            train(found.images, settings, folder, device=torch.device("cpu"), resume=True, checkpoint_every=10**9,
+                  progress=False)  # fmt: skip
+        except TrainingFailed as error:
+            return record | {"failed": str(error)}
+        trained = time.perf_counter() - started
+        record |= {
+            "seconds": round(trained, 1),
+            "images_a_second": round((steps - before) * settings.batch_size / trained, 1),
+        }
+        representation = from_weights(folder / DISCRIMINATOR, progress=False)
+    else:
+        representation = untrained(settings.arch, settings.width, settings.seed, progress=False)
+    started = time.perf_counter()
+    result = proxy(representation, scored)
+    return record | {
+        "labels_a_class": LABELS, "C": result.C, "C_at_edge": result.at_edge, "validation_n": result.n,
+        "validation_correct": result.correct,
+        "seconds_of_proxy": round(time.perf_counter() - started, 1),
+    }  # fmt: skip
+
+
+def _summary(record: dict[str, Any]) -> str:
+    if "failed" in record:
+        return f"{record['recipe']}: {record['failed']}"
+    return (
+        f"{record['recipe']} w{record['settings']['width']} {record['images_seen']:,} images: "
+        f"{100 * accuracy(record):.2f}% (C {record['C']:g}), {record.get('images_a_second', 0)} images/s, "
+        f"proxy {record['seconds_of_proxy']} s"
+    )
+
+
+@main.command()
+@click.option("--curves", multiple=True, default=CURVES, help="In the picture. Repeatable.")
+def table(curves: tuple[str, ...]) -> None:
+    """Write recipes.csv, recipes.md and recipes.png from the records."""
+    recipes_table.write(RECORDS, RESULTS, curves)
+    click.echo(RESULTS / "recipes.md")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""Table, CSV and picture of the study of recipes, derived from its records (benchmarks.recipes)."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+
+from repr_eval.atomic import replacing, write_text
+from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.recipes import PAPER
+
+PAPERS, NO_VIEW = asdict(PAPER), asdict(Augmentation())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of the study, oldest first."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def accuracy(record: dict[str, Any]) -> float:
+    """The proxy score: mean accuracy of the draws."""
+    return float(np.mean(record["validation_correct"])) / int(record["validation_n"])
+
+
+def differences(settings: dict[str, Any]) -> str:
+    """In which choices a recipe differs from the paper's, in words."""
+    words = []
+    for name, papers in PAPERS.items():
+        value = settings.get(name, papers)
+        if name == "name" or value == papers:
+            continue
+        if isinstance(value, dict):
+            value = ", ".join(f"{part} {amount:g}" for part, amount in value.items() if amount != NO_VIEW[part])
+        words.append(f"{name} {value}")
+    return "; ".join(words)
+
+
+def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a record: by width, then images seen, then accuracy."""
+    rows = [
+        {
+            "recipe": record["recipe"],
+            "width": record["settings"]["width"],
+            "precision": record["settings"]["precision"],
+            "seed": record["settings"]["seed"],
+            "images_seen": record["images_seen"],
+            "accuracy": accuracy(record) if "failed" not in record else None,
+            "C": record.get("C"),
+            "images_a_second": record.get("images_a_second"),
+            "failed": record.get("failed", ""),
+            "choices": differences(record["settings"]),
+            "commit": record["commit"],
+        }
+        for record in records
+    ]
+    order = ["width", "images_seen", "accuracy"]
+    return pd.DataFrame(rows).sort_values(order, ascending=[True, True, False], ignore_index=True)
+
+
+def markdown(table: pd.DataFrame) -> str:
+    """The frame as Markdown; accuracies in percent."""
+    lines = [
+        "| recipe | width | precision | seed | images seen | validation accuracy %, 400 labels a class | C | images/s "
+        "| what differs from the paper's |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---|",
+    ]
+    for row in table.to_dict("records"):
+        score = f"failed: {row['failed']}" if row["failed"] else f"{100 * row['accuracy']:.2f}"
+        rate, C = (
+            "" if pd.isna(row[name]) else f"{row[name]:{form}}"
+            for name, form in (("images_a_second", ".0f"), ("C", "g"))
+        )
+        lines.append(
+            f"| {row['recipe']} | {row['width']:g} | {row['precision']} | {row['seed']} | {row['images_seen']:,} "
+            f"| {score} | {C} | {rate} | {row['choices']} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
+    """Accuracy against images seen, a line for every recipe of `names` and width."""
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    chosen = table[table.recipe.isin(names) & table.accuracy.notna()].sort_values("images_seen")
+    for (width, name), runs in chosen.groupby(["width", "recipe"]):
+        axes.plot(runs.images_seen, 100 * runs.accuracy, marker="o", label=f"{name}, width {width:g}")
+    axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)")
+    axes.legend()
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=120)
+    plt.close(figure)
+
+
+def write(records: Path, folder: Path, names: tuple[str, ...]) -> None:
+    """recipes.csv, recipes.md and recipes.png in `folder`."""
+    table = frame(read(records))
+    write_text(folder / "recipes.csv", table.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "recipes.md", markdown(table))
+    draw(table, folder / "recipes.png", names)

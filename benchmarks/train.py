@@ -1,0 +1,163 @@
+"""Speed of training: images a second against a plain DCGAN, against the machine's arithmetic; fixed costs.
+
+    python -m benchmarks.train --width 0.5 --width 1
+
+The two are run in turns, so that a busier minute of the machine meets both. Writes benchmarks/results/train.json.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.arithmetic import operations, seconds_of, step_work
+from benchmarks.plain_dcgan import PlainGan
+from repr_eval.atomic import write_text
+from repr_eval.gan.checkpoint import save_checkpoint
+from repr_eval.gan.networks import architecture_named
+from repr_eval.gan.recipes import RECIPES, recipe_named
+from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.training import train
+from repr_eval.records import commit, machine, versions
+
+RESULTS = Path(__file__).resolve().parent / "results" / "train.json"
+N_IMAGES = 4096
+ARCH = "dcgan32"
+
+
+def noise_images() -> np.ndarray:
+    """Speed does not depend on what the images show."""
+    return np.random.default_rng(0).integers(0, 256, (N_IMAGES, 32, 32, 3), dtype=np.uint8)
+
+
+class Ours:
+    """`repr_eval.gan.training.train` as the command runs it, its steps timed from outside."""
+
+    def __init__(self, settings: TrainingSettings, device: torch.device):
+        self.settings, self.device = settings, device
+
+    def seconds(self, steps: int) -> list[float]:
+        """Of `steps` steps, each with its batch's loading; the first, which warms up, is left out."""
+        times: list[float] = []
+
+        def stop() -> bool:
+            if self.device.type == "cuda" and len(times) in (0, steps):
+                torch.cuda.synchronize(self.device)
+            times.append(time.perf_counter())
+            return len(times) > steps
+
+        with tempfile.TemporaryDirectory() as folder:
+            settings = replace(self.settings, max_steps=steps + 1)
+            train(noise_images(), settings, Path(folder), device=self.device, stop=stop, progress=False)
+        return list(np.diff(times))
+
+
+def plain_seconds(gan: PlainGan, steps: int) -> list[float]:
+    times = [time.perf_counter()]
+    for _ in range(steps):
+        gan.step()
+        times.append(time.perf_counter())
+    return list(np.diff(times))
+
+
+def rate(seconds: list[float], batch: int) -> dict[str, float]:
+    """Images a second: by the median step, and by all steps together."""
+    return {
+        "images_a_second": round(batch / statistics.median(seconds), 1),
+        "images_a_second_overall": round(batch * len(seconds) / sum(seconds), 1),
+        "steps": len(seconds),
+    }
+
+
+def fixed_costs(width: float, precision: str) -> dict[str, float]:
+    """Seconds from the command to its first step's end, seconds and bytes of a checkpoint, peak memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, data = Path(folder) / "run", Path(folder) / "images.npy"
+        np.save(data, noise_images())
+        command = [sys.executable, "-m", "repr_eval", "train-gan", "--data", str(data), "--width", str(width),
+                   "--precision", precision, "--out", str(out), "--max-steps"]  # fmt: skip
+        started = time.perf_counter()
+        subprocess.run([*command, "1"], check=True, capture_output=True)
+        to_first = time.perf_counter() - started
+        checkpoint = next(out.glob("checkpoint-*"))
+        tensors = load_file(checkpoint)
+        started = time.perf_counter()
+        save_checkpoint(Path(folder), 1, tensors)
+        return {
+            "seconds_of_a_command_with_one_step": round(to_first, 2),
+            "seconds_of_a_checkpoint": round(time.perf_counter() - started, 3),
+            "checkpoint_megabytes": round(checkpoint.stat().st_size / 1e6, 1),
+            "peak_memory_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
+        }
+
+
+def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict[str, Any]:
+    """One width: rounds of plain and of ours in both precisions and every recipe, in turns."""
+    batch = 128
+    base = TrainingSettings("noise", "0", N_IMAGES, ARCH, width, epochs=10**6)
+    ours = {
+        f"{recipe}, {precision}": Ours(replace(base, precision=precision, recipe=recipe_named(recipe)), device)
+        for recipe in RECIPES
+        for precision in (("fp32", "bf16") if recipe == "paper" else ("bf16",))
+    }
+    plain = PlainGan(noise_images(), ARCH, width, batch, device)
+    plain_seconds(plain, 1)
+    players: dict[str, Callable[[int], list[float]]] = {"plain": lambda n: plain_seconds(plain, n)}
+    players |= {name: one.seconds for name, one in ours.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in players}
+    for _ in range(rounds):
+        for name, play in players.items():
+            seconds[name] += play(steps)
+    rates = {name: rate(times, batch) for name, times in seconds.items()}
+    work = step_work(architecture_named(ARCH), width)
+    limits = {
+        name: batch / seconds_of(work, batch, dtype, device)
+        for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16))
+    }
+    plain_rate = rates["plain"]["images_a_second"]
+    return {
+        "width": width,
+        "batch": batch,
+        "gigaoperations_an_image": round(operations(work, 1) / 1e9, 3),
+        "rates": rates,
+        "times_plain": {name: round(value["images_a_second"] / plain_rate, 2) for name, value in rates.items()},
+        "arithmetic_limit_images_a_second": {name: round(value, 1) for name, value in limits.items()},
+        "share_of_limit": {
+            precision: round(rates[f"paper, {precision}"]["images_a_second"] / limit, 2)
+            for precision, limit in limits.items()
+        },
+        "fixed": fixed_costs(width, "bf16"),
+    }
+
+
+@click.command()
+@click.option("--width", "widths", multiple=True, type=float, default=(0.5, 1.0), show_default=True)
+@click.option("--rounds", default=3, show_default=True, help="Turns that each takes.")
+@click.option("--steps", default=5, show_default=True, help="Steps in a turn.")
+@click.option("--device", default="cpu", show_default=True)
+def main(widths: tuple[float, ...], rounds: int, steps: int, device: str) -> None:
+    """Measure, print and store."""
+    results = {
+        "command": f"python -m benchmarks.train {' '.join(sys.argv[1:])}".strip(),
+        "machine": machine(device), "versions": versions(), "commit": commit(),
+        "results": [measure(width, rounds, steps, torch.device(device)) for width in widths],
+    }  # fmt: skip
+    text = json.dumps(results, indent=2)
+    write_text(RESULTS, text + "\n")
+    click.echo(text)
+
+
+if __name__ == "__main__":
+    main()

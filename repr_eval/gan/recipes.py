@@ -1,0 +1,84 @@
+"""How a DCGAN is trained: a recipe is one row of `RECIPES`, a literal set of choices, and its name fixes them all.
+
+A row never changes once a model has been trained with it; a new choice gets a new name. What the choices mean, and
+where they come from, is said where each is computed: `losses`, `augmentation`, `tasks`, `adversaries`.
+"""
+
+from dataclasses import dataclass
+
+from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.losses import ADVERSARIAL_LOSSES
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything about the game but the networks, the data and its length. Defaults are the paper's (section 4)."""
+
+    name: str
+    loss: str = "logistic"  # a row of losses.ADVERSARIAL_LOSSES
+    batch_size: int = 128
+    lr: float = 2e-4  # Adam's step size, G's; D's is `d_lr_factor` times that [two time scales: Heusel et al. 2017]
+    d_lr_factor: float = 1.0
+    beta1: float = 0.5
+    beta2: float = 0.999
+    generator_width: float = 1.0  # G's width as a share of D's
+    fakes: float = 1.0  # fake images for each real one, in both updates
+    r1: float = 0.0  # weight gamma of the R1 penalty, computed every `r1_every` steps
+    r1_every: int = 16
+    augmentation: Augmentation | None = None  # of everything that D sees, real or fake
+    rotation: float = 0.0  # weight of telling by how many quarter turns a real image was turned
+    contrast: float = 0.0  # weight of telling which two views are of the same real image
+    temperature: float = 0.2  # of `contrast`
+    consistency: float = 0.0  # weight of giving two views of a real image the same logit
+    tasks_read: str = "last"  # which layers `rotation` and `contrast` are read from: the last, or all
+    d_average: float = 0.0  # decay of the exponential average of D's weights that is published; 0 publishes D itself
+    g_average: float = 0.0  # of G's
+
+    def check(self) -> None:
+        """Raise a ValueError that names the first impossible choice."""
+        if self.loss not in ADVERSARIAL_LOSSES:
+            raise ValueError(f"unknown loss {self.loss!r}; choose from {', '.join(ADVERSARIAL_LOSSES)}")
+        if self.batch_size < 2:
+            raise ValueError(f"batch_size {self.batch_size}: batch norm needs at least 2")
+        if self.tasks_read not in ("last", "all"):
+            raise ValueError(f"tasks_read {self.tasks_read!r}; choose last or all")
+        for name in ("lr", "d_lr_factor", "generator_width", "fakes", "temperature", "r1_every"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
+        for name in ("r1", "rotation", "contrast", "consistency"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} {getattr(self, name)} is negative")
+        for name in ("beta1", "beta2", "d_average", "g_average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} {getattr(self, name)} is not in [0, 1)")
+
+    @property
+    def n_fakes(self) -> int:
+        """Fake images in a step; at least 2, for batch norm."""
+        return max(2, round(self.batch_size * self.fakes))
+
+
+PAPER = Recipe("paper")
+
+# Chosen by the study in benchmarks/results/recipes.md. D learns mostly from the real images: which two views are of the
+# same one, and which way is up; half as many fakes, from a G of half D's width, leave it the time.
+CONTRASTIVE = Recipe(
+    "contrastive",
+    d_lr_factor=5.0,
+    generator_width=0.5,
+    fakes=0.5,
+    augmentation=Augmentation(crop=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0.2, contrast=0.4),
+    rotation=1.0,
+    contrast=1.0,
+    d_average=0.999,
+    g_average=0.999,
+)
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, CONTRASTIVE)}
+
+
+def recipe_named(name: str) -> Recipe:
+    """The row of `RECIPES` called `name`, or a ValueError that lists the names."""
+    if name not in RECIPES:
+        raise ValueError(f"unknown recipe {name!r}; choose from {', '.join(RECIPES)}")
+    return RECIPES[name]
