@@ -7,8 +7,9 @@ from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.precondition import leading_eigenvectors, self_product
+from repr_eval.svm.rows import product
 
-DIRECTIONS = 384  # of K that the preconditioner knows
+DIRECTIONS = 256  # of K that the preconditioner knows
 CG_LIMIT = 300  # iterations in one Newton step
 FORCING = 0.1  # a system is solved to this fraction of its right-hand side, or as far as it is enough, if that is less
 
@@ -32,7 +33,7 @@ class Cholesky:
             system = self.K.index_select(0, A).index_select(1, A)
             system.diagonal().add_(1 / (2 * C * pattern[A]))
             b[A[:, None], classes] = torch.cholesky_solve(y[A][:, classes], torch.linalg.cholesky(system))
-        return b, self.K @ b
+        return b, product(self.K, b)
 
 
 class ConjugateGradients:
@@ -61,7 +62,7 @@ class ConjugateGradients:
         ridge = torch.where(active, 1 / (2 * C * u), 0.0)
         inverse = self._inverse(active, ridge)
         B = b * active
-        O = self.K @ B  # noqa: E741
+        O = product(self.K, B)  # noqa: E741
         R = active * (y - O) - ridge * B
         live = torch.arange(y.shape[1], device=y.device)
         Z = inverse(R, live)
@@ -72,7 +73,7 @@ class ConjugateGradients:
             if not keep.any():
                 break
             live, R, P, rz = live[keep], R[:, keep], P[:, keep], rz[keep]
-            KP = self.K @ P
+            KP = product(self.K, P)
             SP = active[:, live] * KP + ridge[:, live] * P
             step = rz / (P * SP).sum(0)
             B[:, live] += step * P
@@ -85,7 +86,7 @@ class ConjugateGradients:
 
     def _gradient(self, R: Tensor, C: float) -> Tensor:
         """About the norm of the gradient [k] that residuals, times their costs, leave."""
-        return 2 * C * ((self.Z.T @ R).square().sum(0) + self.e * R.square().sum(0)).sqrt()
+        return 2 * C * (product(self.Z.T, R).square().sum(0) + self.e * R.square().sum(0)).sqrt()
 
     def _inverse(self, active: Tensor, ridge: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """What applies the preconditioner's inverse to residuals [n, k] of the classes [k]."""
@@ -101,7 +102,7 @@ class ConjugateGradients:
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             scaled = scale[:, classes] * R
-            c = torch.bmm(cores[classes], (self.Z.T @ scaled).T[:, :, None])
-            return scaled - scale[:, classes] * (self.Z @ c[:, :, 0].T)
+            c = torch.bmm(cores[classes], product(self.Z.T, scaled).T[:, :, None])
+            return scaled - scale[:, classes] * product(self.Z, c[:, :, 0].T)
 
         return apply

@@ -20,9 +20,11 @@ from repr_eval.svm.active_rows import ActiveSystem, Cholesky, ConjugateGradients
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.newton import Problem, Solution
 from repr_eval.svm.precondition import self_product
-from repr_eval.svm.rows import Rows
+from repr_eval.svm.rows import Rows, product
 
 STALLED = 3  # Newton steps that gain nothing, after which rounding is taken to be in the way
+GAIN = 1e-6  # of the objective
+COLUMNS = 4096  # of a block
 ROOM = 0.5  # of the gap asked for is left to the rounding of w
 
 
@@ -68,12 +70,11 @@ class FewRows:
 
 
 def gram(rows: Rows) -> Tensor:
-    """X X^T [n, n] in the compute type, the constant column included, in blocks of columns summed up in float64."""
-    X = rows.take(slice(None))
-    K = torch.zeros(rows.n, rows.n, dtype=torch.float64, device=rows.device)
-    for start in range(0, rows.d, 4096):
-        K += self_product(X[:, start : start + 4096])
-    return K.to(rows.dtype)
+    """X X^T [n, n] in the compute type, the constant column included; in blocks of columns, so that X is not copied."""
+    K = torch.zeros(rows.n, rows.n, dtype=rows.dtype, device=rows.device)
+    for start in range(0, rows.d, COLUMNS):
+        K += self_product(rows.columns(start, start + COLUMNS))
+    return K
 
 
 def _minimise(
@@ -81,21 +82,21 @@ def _minimise(
 ) -> tuple[Tensor, int]:
     """b [n, k] with a relative gap of `tol`, from b, and the Newton steps it took.
 
-    Gives up after `max_iter` steps, or `patience` in a row in which no class's gap got smaller than it ever was.
+    Gives up after `max_iter` steps, or `patience` in a row in which no class's objective falls.
     """
     best, stalled, steps = torch.full_like(Y[0], float("inf")), 0, 0
     b = b.clone()
     while True:
-        O = K @ b  # noqa: E741
+        O = product(K, b)  # noqa: E741
         xi = (1 - Y * O).clamp_min(0)
         primal = 0.5 * (b * O).sum(0) + C * (U * xi.square()).sum(0)
         r = b - 2 * C * Y * U * xi
-        gap = 0.5 * (r * (K @ r)).sum(0)
+        gap = 0.5 * (r * product(K, r)).sum(0)
         open_ = (gap > tol * primal).nonzero().squeeze(1)
-        stalled = 0 if (gap < 0.9 * best)[open_].any() else stalled + 1
+        stalled = 0 if (primal < (1 - GAIN) * best)[open_].any() else stalled + 1
         if len(open_) == 0 or steps == max_iter or stalled == patience:
             return b, steps
-        best = torch.minimum(best, gap)
+        best = torch.minimum(best, primal)
         y, u, o, start = Y[:, open_], U[:, open_], O[:, open_], b[:, open_]
         enough = (0.5 * tol * primal[open_]).sqrt()
         new, scores = system(y, u, (y * o < 1) & (u > 0), start, C, enough)

@@ -61,8 +61,8 @@ class LeadingDirections:
         inside.diagonal(dim1=1, dim2=2).sub_(1 / tau[:, None])
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
-            c = (self.V.T @ R).T[:, :, None]
-            return R / tau[classes] + self.V @ torch.bmm(inside[classes], c)[:, :, 0].T
+            c = product(self.V.T, R).T[:, :, None]
+            return R / tau[classes] + product(self.V, torch.bmm(inside[classes], c)[:, :, 0].T)
 
         return apply
 
@@ -91,8 +91,8 @@ def leading_eigenvectors(K: Tensor, r: int, rounds: int = 3) -> tuple[Tensor, Te
     generator = torch.Generator().manual_seed(SEED)
     Q = torch.randn(len(K), r, generator=generator, dtype=torch.float64).to(K.device, K.dtype)
     for _ in range(rounds):
-        Q = torch.linalg.qr(K @ Q)[0]
-    energies, U = torch.linalg.eigh((Q.T @ (K @ Q)).double())
+        Q = torch.linalg.qr(product(K, Q))[0]
+    energies, U = torch.linalg.eigh((Q.T @ product(K, Q)).double())
     return energies, Q.double() @ U
 
 
@@ -100,6 +100,6 @@ def _leading_directions(A: Tensor, r: int) -> Tensor:
     """About the r leading eigenvectors of A^T A, orthonormal, [d, at most r]."""
     energies, U = leading_eigenvectors(self_product(A), r)
     usable = energies > 1e-6 * energies[-1]
-    V = A.T @ (U[:, usable] / energies[usable].sqrt()).to(A.dtype)
+    V = product(A.T, (U[:, usable] / energies[usable].sqrt()).to(A.dtype))
     L = torch.linalg.cholesky(self_product(V.T).double())
     return torch.linalg.solve_triangular(L.to(V.dtype), V.T, upper=False).T.contiguous()

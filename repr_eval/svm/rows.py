@@ -23,6 +23,7 @@ from torch import Tensor
 from repr_eval.svm.cores import on_all_cores
 
 BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
 _WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
 T = TypeVar("T")
@@ -65,17 +66,25 @@ class Rows:
         tensor = self._select(where).to(self.dtype)
         return torch.cat([tensor, tensor.new_ones(len(tensor), 1)], 1) if self.constant else tensor
 
+    def columns(self, start: int, stop: int) -> Tensor:
+        """Those columns [n, b] in the compute type, the constant one the last of all."""
+        part = self.X[:, start : min(stop, self.X.shape[1])]
+        part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
+        return torch.cat([part, part.new_ones(self.n, 1)], 1) if self.constant and stop >= self.d else part
+
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         forward = self._forward(W, dtype)
+        # Weights of many columns do not stay in cache beside a block: the fewer blocks, the better.
+        block = self.block * max(1, min(8, W.shape[1] // 64))
 
         def work(blocks: Blocks) -> None:
             for rows, x in blocks:
                 scores[rows] = forward(x)
 
-        self._share_out(work, dtype)
+        self._share_out(work, dtype, block)
         return scores
 
     def scores_and_adjoint(
@@ -105,8 +114,9 @@ class Rows:
         if dtype == self.dtype:
             return lambda x: product(x, W[:-1]) + W[-1] if self.constant else product(x, W)
         weights, constant = W[: self.d - self.constant].T.to(dtype).contiguous(), W[-1] if self.constant else 0.0
-        # In this order the product of few columns is the quickest.
-        return lambda x: (weights @ x.T).T.to(self.dtype) + constant
+        if len(weights) > FEW_COLUMNS:
+            return lambda x: (x @ weights.T).to(self.dtype) + constant
+        return lambda x: (weights @ x.T).T.to(self.dtype) + constant  # in this order quicker
 
     def _adjoint(self, weighed: Callable[[slice, Tensor], Tensor], k: int, dtype: torch.dtype) -> Tensor:
         """Sum over blocks of x^T weighed(rows, x): [d, k]."""
@@ -124,20 +134,21 @@ class Rows:
 
         return sum(self._share_out(work, dtype), torch.zeros((), device=self.device)).T.to(self.dtype)
 
-    def _share_out(self, work: Callable[[Blocks], T], dtype: torch.dtype) -> list[T]:
+    def _share_out(self, work: Callable[[Blocks], T], dtype: torch.dtype, block: int | None = None) -> list[T]:
         """`work` on contiguous shares of the blocks, one a core, and their results in order."""
-        starts = list(range(0, self.n, self.block))
+        block = block or self.block
+        starts = list(range(0, self.n, block))
         threads = torch.get_num_threads() if self.device.type == "cpu" and len(starts) > 1 else 1
         shares = [part.tolist() for part in np.array_split(np.array(starts), min(threads, len(starts)))]
-        return on_all_cores(lambda share: work(self._blocks(share, dtype)), shares)
+        return on_all_cores(lambda share: work(self._blocks(share, block, dtype)), shares)
 
-    def _blocks(self, starts: list[int], dtype: torch.dtype) -> Blocks:
+    def _blocks(self, starts: list[int], block: int, dtype: torch.dtype) -> Blocks:
         """(rows, features [b, d'] in `dtype`, *without* the constant column) from each of `starts`."""
-        shape = self.block, self.d - self.constant
+        shape = min(block, self.n), self.d - self.constant
         steps = [self.dtype] if dtype == self.dtype else [self.dtype, dtype]  # float16 -> bfloat16 in one is slow
         buffers = [torch.empty(shape, dtype=step, device=self.device) for step in steps]
         for start in starts:
-            rows = slice(start, min(start + self.block, self.n))
+            rows = slice(start, min(start + block, self.n))
             tensor = self._select(rows)
             for buffer in buffers:
                 if tensor.dtype not in (dtype, buffer.dtype):
