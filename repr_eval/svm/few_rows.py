@@ -98,8 +98,7 @@ def _minimise(
             return b, steps
         best = torch.minimum(best, primal)
         y, u, o, start = Y[:, open_], U[:, open_], O[:, open_], b[:, open_]
-        enough = (0.5 * tol * primal[open_]).sqrt()
-        new, scores = system(y, u, (y * o < 1) & (u > 0), start, C, enough)
+        new, scores = system(y, u, (y * o < 1) & (u > 0), start, C)
         s, q = new - start, scores - o
         t = exact_step_length(y, u, o, q, (o * s).double().sum(0), (s * q).double().sum(0), C)
         b[:, open_] += s * t.to(b.dtype)

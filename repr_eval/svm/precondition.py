@@ -21,7 +21,7 @@ from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
 
-SAMPLE = 4000  # rows
+SAMPLE = 2000, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 512
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
@@ -32,8 +32,8 @@ Inverse = Callable[[Tensor, Tensor], Tensor]  # (residuals [d, k], their classes
 class LeadingDirections:
     """V, Z and the energy outside, for `rows`."""
 
-    def __init__(self, rows: Rows, sample: int = SAMPLE, directions: int = DIRECTIONS):
-        m = min(sample, rows.n)
+    def __init__(self, rows: Rows, sample: int | None = None, directions: int = DIRECTIONS):
+        m = min(sample or min(max(SAMPLE[0], rows.n // 8), SAMPLE[1]), rows.n)
         chosen = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
         A = rows.take(chosen)
         self.V = _leading_directions(A, min(directions, m // 2, rows.d))

@@ -23,6 +23,7 @@ from torch import Tensor
 from repr_eval.svm.cores import on_all_cores
 
 BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+GPU_BLOCK_BYTES = 256 << 20
 FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
 _WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
@@ -47,7 +48,8 @@ class Rows:
         wide = self.X.dtype in (torch.float64, torch.int32, torch.int64)
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
-        self.block = max(1, min(self.n, BLOCK_BYTES // (self.dtype.itemsize * max(1, self.d))))
+        size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
+        self.block = max(1, min(self.n, size // (self.dtype.itemsize * max(1, self.d))))
 
     def in_double(self) -> "Rows":
         """The same rows, computed with in float64."""
