@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
-from repr_eval.svm.precondition import leading_eigenvectors, self_product
+from repr_eval.svm.precondition import leading_eigenvectors
 from repr_eval.svm.rows import product
 
 DIRECTIONS = 256  # of K that the preconditioner knows
@@ -83,7 +83,8 @@ class ConjugateGradients:
 
         def core(k: int) -> Tensor:
             A = active[:, k].nonzero().squeeze(1)
-            B = self_product((self.Z[A] * scale[A, k, None].sqrt()).T).double()
+            Z = self.Z[A] * scale[A, k, None].sqrt()
+            B = product(Z.T, Z).double()
             B.diagonal().add_(1)
             return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.Z.dtype)
 

@@ -19,12 +19,10 @@ from torch import Tensor
 from repr_eval.svm.active_rows import ActiveSystem, Cholesky, ConjugateGradients
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.newton import Problem, Solution
-from repr_eval.svm.precondition import self_product
-from repr_eval.svm.rows import Rows, product
+from repr_eval.svm.rows import product
 
 STALLED = 3  # Newton steps that gain nothing, after which rounding is taken to be in the way
 GAIN = 1e-6  # of the objective
-COLUMNS = 4096  # of a block
 ROOM = 0.5  # of the gap asked for is left to the rounding of w
 
 
@@ -50,7 +48,7 @@ class FewRows:
 
     def _use(self, problem: Problem, exact: bool) -> None:
         self.problem, self.exact = problem, exact
-        self.K = gram(problem.rows)
+        self.K = problem.rows.gram()
         self.system: ActiveSystem = Cholesky(self.K) if exact else ConjugateGradients(self.K)
 
     def _solve(self, C: float, tol: float, max_iter: int) -> Solution:
@@ -67,14 +65,6 @@ class FewRows:
         if converged:
             self.b = b
         return Solution(W, primal, dual, steps, 2, converged)
-
-
-def gram(rows: Rows) -> Tensor:
-    """X X^T [n, n] in the compute type, the constant column included; in blocks of columns, so that X is not copied."""
-    K = torch.zeros(rows.n, rows.n, dtype=rows.dtype, device=rows.device)
-    for start in range(0, rows.d, COLUMNS):
-        K += self_product(rows.columns(start, start + COLUMNS))
-    return K
 
 
 def _minimise(

@@ -23,6 +23,7 @@ from torch import Tensor
 from repr_eval.svm.cores import on_all_cores
 
 BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+COLUMNS = 4096  # at a time, where X is read by columns
 GPU_BLOCK_BYTES = 256 << 20
 FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
@@ -62,17 +63,29 @@ class Rows:
         """W as a tensor of the compute type, where X is."""
         return torch.from_numpy(np.ascontiguousarray(W)).to(dtype=self.dtype, device=self.device)
 
-    def take(self, rows: slice | np.ndarray) -> Tensor:
-        """Those rows [b, d] in the compute type, constant column included."""
-        where = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
-        tensor = self._select(where).to(self.dtype)
-        return torch.cat([tensor, tensor.new_ones(len(tensor), 1)], 1) if self.constant else tensor
+    def subset(self, chosen: np.ndarray) -> "Rows":
+        """Rows `chosen` of these."""
+        index = torch.from_numpy(chosen).to(self.device)
+        part = copy.copy(self)
+        part.index = index if self.index is None else self.index[index]
+        part.n = len(chosen)
+        return part
 
-    def columns(self, start: int, stop: int) -> Tensor:
-        """Those columns [n, b] in the compute type, the constant one the last of all."""
-        part = self.X[:, start : min(stop, self.X.shape[1])]
-        part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
-        return torch.cat([part, part.new_ones(self.n, 1)], 1) if self.constant and stop >= self.d else part
+    def columns(self) -> Iterator[Tensor]:
+        """All columns [n, b] in the compute type, some at a time, the constant one the last of all."""
+        for start in range(0, self.d, COLUMNS):
+            part = self.X[:, start : start + COLUMNS]
+            part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
+            yield (
+                torch.cat([part, part.new_ones(self.n, 1)], 1) if self.constant and start + COLUMNS >= self.d else part
+            )
+
+    def gram(self) -> Tensor:
+        """X X^T [n, n] in the compute type."""
+        K = torch.zeros(self.n, self.n, dtype=self.dtype, device=self.device)
+        for part in self.columns():
+            K += product(part, part.T)
+        return K
 
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
@@ -80,7 +93,7 @@ class Rows:
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         forward = self._forward(W, dtype)
         # Weights of many columns do not stay in cache beside a block: the fewer blocks, the better.
-        block = self.block * max(1, min(8, W.shape[1] // 64))
+        block = self.block * max(1, min(4, W.shape[1] // 64))
 
         def work(blocks: Blocks) -> None:
             for rows, x in blocks:
