@@ -22,7 +22,7 @@ from sklearn.svm import LinearSVC
 
 from repr_eval.svm import L2SVM, fit_path
 
-TOLERANCES = {"repr-eval": 1e-4, "LinearSVC dual": 1e-2, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3}
+TOLERANCES = {"repr-eval": 1e-4, "LinearSVC dual": 3e-2, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3}
 CONTENDERS = tuple(TOLERANCES)
 GAP = 1e-3  # where repr-eval is measured on its own
 

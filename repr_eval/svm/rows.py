@@ -22,14 +22,31 @@ from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
 
-BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+BLOCK_BYTES = 1 << 20  # of a piece of a block, in the compute type: what a core keeps close
+TILE = 2048  # columns of a piece
 COLUMNS = 4096  # at a time, where X is read by columns
 GPU_BLOCK_BYTES = 256 << 20
 FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
 _WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
 T = TypeVar("T")
-Blocks = Iterator[tuple[slice, Tensor]]
+
+
+class Tile:
+    """Brings pieces of X to the type `to` of a product, in memory that is used again and stays in cache."""
+
+    def __init__(self, full: torch.dtype, to: torch.dtype, device: torch.device):
+        self.to = to
+        # By way of the full type: float16 -> bfloat16 at once is slow.
+        self.buffers = [torch.empty(0, dtype=dtype, device=device) for dtype in dict.fromkeys((full, to))]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for number, buffer in enumerate(self.buffers):
+            if x.dtype not in (self.to, buffer.dtype):
+                if buffer.numel() < x.numel():
+                    self.buffers[number] = buffer = buffer.new_empty(x.numel())
+                x = buffer[: x.numel()].view(x.shape).copy_(x)
+        return x
 
 
 class NotFinite(ArithmeticError):
@@ -50,7 +67,7 @@ class Rows:
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
         size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
-        self.block = max(1, min(self.n, size // (self.dtype.itemsize * max(1, self.d))))
+        self.block = max(1, min(self.n, size // (self.dtype.itemsize * min(TILE, self.d))))
 
     def in_double(self) -> "Rows":
         """The same rows, computed with in float64."""
@@ -91,15 +108,15 @@ class Rows:
         """X W: [n, k] for W [d, k]."""
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
-        forward = self._forward(W, dtype)
-        # Weights of many columns do not stay in cache beside a block: the fewer blocks, the better.
-        block = self.block * max(1, min(4, W.shape[1] // 64))
+        wide = (
+            W.shape[1] > FEW_COLUMNS
+        )  # then the weights are what does not stay in cache: the fewer pieces, the better
+        forward = self._forward(W, dtype, self.d if wide else TILE)
 
-        def work(blocks: Blocks) -> None:
-            for rows, x in blocks:
-                scores[rows] = forward(x)
+        def work(rows: slice, tile: Tile, _: None) -> None:
+            scores[rows] = forward(self._select(rows), tile)
 
-        self._share_out(work, dtype, block)
+        self._share_out(work, lambda: None, dtype, 4 if wide else 1)
         return scores
 
     def scores_and_adjoint(
@@ -111,10 +128,10 @@ class Rows:
         """
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, V.shape[1], dtype=self.dtype, device=self.device)
-        forward = self._forward(V, dtype)
+        forward = self._forward(V, dtype, TILE)
 
-        def weighed(rows: slice, x: Tensor) -> Tensor:
-            scores[rows] = s = forward(x)
+        def weighed(rows: slice, x: Tensor, tile: Tile) -> Tensor:
+            scores[rows] = s = forward(x, tile)
             return weigh(rows, s)
 
         return scores, self._adjoint(weighed, V.shape[1], dtype)
@@ -122,53 +139,61 @@ class Rows:
     def adjoint(self, M: Tensor) -> Tensor:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
-        return self._adjoint(lambda rows, _: M[rows], M.shape[1], self.dtype)
+        return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
-    def _forward(self, W: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """What gives the scores [b, k] of a block."""
-        if dtype == self.dtype:
-            return lambda x: product(x, W[:-1]) + W[-1] if self.constant else product(x, W)
-        weights, constant = W[: self.d - self.constant].T.to(dtype).contiguous(), W[-1] if self.constant else 0.0
-        if len(weights) > FEW_COLUMNS:
-            return lambda x: (x @ weights.T).to(self.dtype) + constant
-        return lambda x: (weights @ x.T).T.to(self.dtype) + constant  # in this order quicker
+    def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
+        """What gives the scores [b, k] of a block, from `width` columns at a time."""
+        weights = W[: self.d - self.constant].to(dtype)
+        if width == TILE and dtype == torch.bfloat16:
+            weights = weights.T.contiguous().T  # in this order the product of few columns is the quickest
+        constant = W[-1] if self.constant else torch.zeros_like(W[-1])
 
-    def _adjoint(self, weighed: Callable[[slice, Tensor], Tensor], k: int, dtype: torch.dtype) -> Tensor:
-        """Sum over blocks of x^T weighed(rows, x): [d, k]."""
-        end = self.d - self.constant
+        def forward(x: Tensor, tile: Tile) -> Tensor:
+            s = constant.expand(len(x), -1)
+            for start in range(0, x.shape[1], width):
+                part, w = tile(x[:, start : start + width]), weights[start : start + width]
+                s = s + (product(w.T, part.T).T if width == TILE and dtype == torch.bfloat16 else product(part, w))
+            return s
+
+        return forward
+
+    def _adjoint(self, weighed: Callable[[slice, Tensor, Tile], Tensor], k: int, dtype: torch.dtype) -> Tensor:
+        """Sum over blocks x of x^T weighed(rows, x): [d, k]."""
         sums = torch.float64 if dtype == self.dtype else self.dtype
 
-        def work(blocks: Blocks) -> Tensor:
-            total = torch.zeros(k, self.d, dtype=sums, device=self.device)
-            for rows, x in blocks:
-                m = weighed(rows, x).T.contiguous()
-                total[:, :end] += product(m.to(dtype), x)
-                if self.constant:
-                    total[:, end] += m.sum(1)
-            return total
+        def zeros() -> Tensor:
+            return torch.zeros(k, self.d, dtype=sums, device=self.device)
 
-        return sum(self._share_out(work, dtype), torch.zeros((), device=self.device)).T.to(self.dtype)
+        def work(rows: slice, tile: Tile, total: Tensor) -> None:
+            x = self._select(rows)
+            m = weighed(rows, x, tile).T.contiguous()
+            rough = m.to(dtype)
+            for start in range(0, x.shape[1], TILE):
+                part = tile(x[:, start : start + TILE])
+                total[:, start : start + part.shape[1]] += product(rough, part)
+            if self.constant:
+                total[:, -1] += m.sum(1)
 
-    def _share_out(self, work: Callable[[Blocks], T], dtype: torch.dtype, block: int | None = None) -> list[T]:
-        """`work` on contiguous shares of the blocks, one a core, and their results in order."""
-        block = block or self.block
-        starts = list(range(0, self.n, block))
-        threads = torch.get_num_threads() if self.device.type == "cpu" and len(starts) > 1 else 1
-        shares = [part.tolist() for part in np.array_split(np.array(starts), min(threads, len(starts)))]
-        return on_all_cores(lambda share: work(self._blocks(share, block, dtype)), shares)
+        return sum(self._share_out(work, zeros, dtype), zeros()).T.to(self.dtype)
 
-    def _blocks(self, starts: list[int], block: int, dtype: torch.dtype) -> Blocks:
-        """(rows, features [b, d'] in `dtype`, *without* the constant column) from each of `starts`."""
-        shape = min(block, self.n), self.d - self.constant
-        steps = [self.dtype] if dtype == self.dtype else [self.dtype, dtype]  # float16 -> bfloat16 in one is slow
-        buffers = [torch.empty(shape, dtype=step, device=self.device) for step in steps]
-        for start in starts:
-            rows = slice(start, min(start + block, self.n))
-            tensor = self._select(rows)
-            for buffer in buffers:
-                if tensor.dtype not in (dtype, buffer.dtype):
-                    tensor = buffer[: len(tensor)].copy_(tensor)
-            yield rows, tensor
+    def _share_out(
+        self, work: Callable[[slice, Tile, T], None], begin: Callable[[], T], dtype: torch.dtype, blocks: int = 1
+    ) -> list[T]:
+        """`work` on all rows, `blocks` blocks at a time, each core its own contiguous share of them.
+
+        Returns for every share, in order, what `begin` made for it and `work` had at hand.
+        """
+        block = blocks * self.block
+        starts = np.arange(0, self.n, block)
+        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+
+        def share(starts: np.ndarray) -> T:
+            tile, result = Tile(self.dtype, dtype, self.device), begin()
+            for start in starts.tolist():
+                work(slice(start, min(start + block, self.n)), tile, result)
+            return result
+
+        return on_all_cores(share, np.array_split(starts, min(threads, len(starts))))
 
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Those rows of X as they are stored, without the constant column."""
