@@ -93,9 +93,8 @@ class Rows:
         for start in range(0, self.d, COLUMNS):
             part = self.X[:, start : start + COLUMNS]
             part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
-            yield (
-                torch.cat([part, part.new_ones(self.n, 1)], 1) if self.constant and start + COLUMNS >= self.d else part
-            )
+            last = start + COLUMNS >= self.d
+            yield torch.cat([part, part.new_ones(self.n, 1)], 1) if last and self.constant else part
 
     def gram(self) -> Tensor:
         """X X^T [n, n] in the compute type."""
@@ -108,9 +107,8 @@ class Rows:
         """X W: [n, k] for W [d, k]."""
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
-        wide = (
-            W.shape[1] > FEW_COLUMNS
-        )  # then the weights are what does not stay in cache: the fewer pieces, the better
+        # Many columns of weights do not stay in cache: then the fewer pieces, the better.
+        wide = W.shape[1] > FEW_COLUMNS
         forward = self._forward(W, dtype, self.d if wide else TILE)
 
         def work(rows: slice, tile: Tile, _: None) -> None:
@@ -211,7 +209,8 @@ def _bfloat16_units(device: str) -> bool:
     """Whether products of bfloat16 are faster than those of float32 there."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    found = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def product(A: Tensor, B: Tensor) -> Tensor:
