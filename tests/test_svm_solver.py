@@ -160,6 +160,19 @@ def test_rough_products_reach_the_same_certificate(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.primal, primal(X.astype(np.float64), y, 0.01, W), rtol=1e-5)
 
 
+def test_sums_are_the_same_bits_on_any_number_of_cores() -> None:
+    X = problem(1000, 300, 2)[0].astype(np.float32)
+    M = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(Rows(X).adjoint(M))
+    torch.set_num_threads(before)
+    assert Rows(X).block < 1000
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_rough_products_are_good_to_two_digits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     X = problem(103, 70, 2)[0].astype(np.float32)
     monkeypatch.setattr(rows_module, "ROUGH_FROM", 1)

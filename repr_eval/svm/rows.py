@@ -3,7 +3,7 @@
 The matrix stays what it is (array, memory map, tensor; any float type, small integers); a block at a time is brought
 to the compute type, float64 for float64 and wide integers and float32 for the rest. `index` selects rows without a copy
 of them, `constant` appends a column of ones that is never stored.
-On a CPU every core takes its own share of the blocks through both products by itself.
+On a CPU the cores take shares of the blocks, each through both products by itself.
 
 Products may be `rough`: in bfloat16, summed up in float32, where the machine has units for it. They cost half, are good
 to three digits, and serve where only the direction of a step is at stake.
@@ -25,6 +25,7 @@ from repr_eval.svm.cores import on_all_cores
 BLOCK_BYTES = 1 << 20  # of a piece of a block, in the compute type: what a core keeps close
 TILE = 2048  # columns of a piece
 COLUMNS = 4096  # at a time, where X is read by columns
+SHARES = 8  # of the blocks
 GPU_BLOCK_BYTES = 256 << 20
 FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
@@ -177,13 +178,14 @@ class Rows:
     def _share_out(
         self, work: Callable[[slice, Tile, T], None], begin: Callable[[], T], dtype: torch.dtype, blocks: int = 1
     ) -> list[T]:
-        """`work` on all rows, `blocks` blocks at a time, each core its own contiguous share of them.
+        """`work` on all rows, `blocks` blocks at a time, in contiguous shares that the cores take as they come free.
 
-        Returns for every share, in order, what `begin` made for it and `work` had at hand.
+        Returns for every share, in order, what `begin` made for it and `work` had at hand. There are as many shares
+        whatever the number of cores, so that sums over them come out the same.
         """
         block = blocks * self.block
         starts = np.arange(0, self.n, block)
-        threads = torch.get_num_threads() if self.device.type == "cpu" else 1
+        shares = min(SHARES if self.device.type == "cpu" else 1, len(starts))
 
         def share(starts: np.ndarray) -> T:
             tile, result = Tile(self.dtype, dtype, self.device), begin()
@@ -191,7 +193,7 @@ class Rows:
                 work(slice(start, min(start + block, self.n)), tile, result)
             return result
 
-        return on_all_cores(share, np.array_split(starts, min(threads, len(starts))))
+        return on_all_cores(share, np.array_split(starts, shares))
 
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Those rows of X as they are stored, without the constant column."""
