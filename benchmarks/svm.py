@@ -67,13 +67,15 @@ def main() -> None:
 @main.command()
 @click.option("--only", type=click.Choice(["versus", "full", "scaling"]), help="This part alone.")
 @click.option("--rows", type=int, multiple=True, help="Of versus: these numbers of rows alone.")
+@click.option("--contender", type=click.Choice(CONTENDERS), multiple=True, help="Of versus: these alone.")
 @click.option("--rounds", default=3, show_default=True, help="Measurements of each; those stored count.")
 @click.option("--seconds", default=float("inf"), help="Start no measurement after so long; run again to go on.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="As of repr-eval.")
 @click.option("--store", type=click.Path(path_type=Path), help="As of repr-eval.")
 def run(
-    only: str | None, rows: tuple[int, ...], rounds: int, seconds: float, data_dir: Path | None, store: Path | None
-) -> None:
+    only: str | None, rows: tuple[int, ...], contender: tuple[str, ...], rounds: int, seconds: float,
+    data_dir: Path | None, store: Path | None,
+) -> None:  # fmt: skip
     """Measure what is missing, contenders taking turns, one line of JSON a measurement."""
     import time
 
@@ -82,7 +84,8 @@ def run(
     for number in range(rounds):
         for part in (only,) if only else ("versus", "full", "scaling"):
             for task in tasks(part):
-                if rows and part == "versus" and task.n not in rows:
+                wanted = task.n in (rows or VERSUS) and task.contender in (contender or CONTENDERS)
+                if part == "versus" and not wanted:
                     continue
                 if sum(task.is_of(result) for result in results()) > number:
                     continue

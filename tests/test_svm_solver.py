@@ -75,9 +75,9 @@ def test_few_rows_go_over_to_float64_where_float32_cannot_prove_enough() -> None
     few = as_problem((X + 1).astype(np.float32), y)
     solver = FewRows(few)
     assert solver.solve(1e-3, 1e-3, 100).converged
-    assert not solver.exact
+    assert solver.K.dtype == solver.problem.rows.dtype == torch.float32
     assert solver.solve(100.0, 1e-9, 100).converged
-    assert solver.exact
+    assert solver.K.dtype == solver.problem.rows.dtype == torch.float64
 
 
 def test_certificate_of_few_rows_is_that_of_the_weights_returned() -> None:
@@ -160,7 +160,8 @@ def test_rough_products_reach_the_same_certificate(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.primal, primal(X.astype(np.float64), y, 0.01, W), rtol=1e-5)
 
 
-def test_sums_are_the_same_bits_on_any_number_of_cores() -> None:
+def test_sums_are_the_same_bits_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", 100_000)
     X = problem(1000, 300, 2)[0].astype(np.float32)
     M = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
     found, before = [], torch.get_num_threads()

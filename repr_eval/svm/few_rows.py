@@ -29,34 +29,42 @@ ROOM = 0.5  # of the gap asked for is left to the rounding of w
 class FewRows:
     """`problem` of few rows, for one C after the other, each from the solution before.
 
-    In the problem's own precision and by conjugate gradients; should they not get to the gap that is asked for, then
-    in float64 and by factorisations, from there on.
+    Begins in the problem's own precision and by conjugate gradients. Where they do not get to the gap that is asked for
+    it goes over, for good, to factorisations of the same K in float64, and at last to float64 from the features on.
     """
 
     def __init__(self, problem: Problem):
-        self._use(problem, exact=False)
-        self.b = torch.zeros_like(self.problem.Y)
+        self.problem = problem
+        self.K = problem.rows.gram()
+        self.system: ActiveSystem = ConjugateGradients(self.K)
+        self.b = torch.zeros_like(problem.Y)
 
     def solve(self, C: float, tol: float, max_iter: int) -> Solution:
         """To a relative gap of `tol`, in `max_iter` Newton steps at most; NotFinite where X is not."""
-        solution = self._solve(C, tol, max_iter)
-        out_of_steps = solution.n_newton == max_iter
-        if solution.converged or out_of_steps or self.exact:
-            return solution
-        self._use(self.problem.in_double(), exact=True)
-        return self._solve(C, tol, max_iter)
+        while True:
+            solution = self._solve(C, tol, max_iter)
+            if solution.converged or solution.n_newton == max_iter or not self._more_exactly():
+                return solution
 
-    def _use(self, problem: Problem, exact: bool) -> None:
-        self.problem, self.exact = problem, exact
-        self.K = problem.rows.gram()
-        self.system: ActiveSystem = Cholesky(self.K) if exact else ConjugateGradients(self.K)
+    def _more_exactly(self) -> bool:
+        """Go over to the next way of solving; False where there is none."""
+        if isinstance(self.system, ConjugateGradients):
+            self.K = self.K.double()
+        elif self.problem.rows.dtype != torch.float64:
+            self.problem = self.problem.in_double()
+            self.K = self.problem.rows.gram()
+        else:
+            return False
+        self.system = Cholesky(self.K)
+        return True
 
     def _solve(self, C: float, tol: float, max_iter: int) -> Solution:
         K, rows, Y, U = self.K, self.problem.rows, self.problem.Y, self.problem.U
-        patience = max_iter if self.exact else STALLED
+        Y, U = Y.to(K.dtype), U.to(K.dtype)
+        patience = STALLED if isinstance(self.system, ConjugateGradients) else max_iter
         b, steps = _minimise(K, Y, U, C, ROOM * tol, max_iter, patience, self.system, self.b.to(K.dtype))
         W = rows.adjoint(b)
-        xi = (1 - Y * rows.scores(W)).clamp_min(0)
+        xi = (1 - Y * rows.scores(W).to(K.dtype)).clamp_min(0)
         loss = C * (U * xi.square()).double().sum(0)
         primal = 0.5 * W.double().square().sum(0) + loss
         beta = (2 * C * Y * U * xi).double()  # y alpha

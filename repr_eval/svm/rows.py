@@ -22,8 +22,8 @@ from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
 
-BLOCK_BYTES = 1 << 20  # of a piece of a block, in the compute type: what a core keeps close
-TILE = 2048  # columns of a piece
+BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
+TILE = 7168  # columns of a piece
 COLUMNS = 4096  # at a time, where X is read by columns
 SHARES = 8  # of the blocks
 GPU_BLOCK_BYTES = 256 << 20
