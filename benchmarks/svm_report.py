@@ -52,6 +52,7 @@ def versus_rows(results: list[Result]) -> list[Row]:
                 "objective, relative excess": f"{max(sum(r['objective']) for r in group) / lowest - 1:.0e}",
                 "test accuracy": f"{100 * group[0]['test_correct'] / group[0]['n_test']:.2f}%",
                 "measurements": str(len(group)),
+                "commit": ", ".join(sorted({str(r["commit"])[:7] for r in group})),
             })  # fmt: skip
     return rows
 
@@ -206,5 +207,6 @@ HEAD = """# Benchmarks
 Everything below was written by `python -m benchmarks.svm report` from the measurements in `results/svm.jsonl`, which
 `python -m benchmarks.svm run` makes (what is stored already is not measured again). X: features of the untrained
 six-layer network on CIFAR-10, 28,672 of them, float16. Seconds are of the fit alone, features already in memory;
-medians, contenders of a size taking turns. Peak memory is of the whole process, Python and libraries included.
+medians of as many measurements as are named. In one run the contenders of a size take turns; where rows of one size
+name different commits they are of different runs. Peak memory is of the whole process, Python and libraries included.
 """
