@@ -1,5 +1,7 @@
 """The parts of the L2-SVM's solver: products in blocks, preconditioned Newton systems, problems of few rows."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +16,7 @@ from repr_eval.svm import rows as rows_module
 from repr_eval.svm.active_rows import ActiveSystem, Cholesky
 from repr_eval.svm.active_rows import ConjugateGradients as ActiveConjugateGradients
 from repr_eval.svm.cores import on_all_cores
-from repr_eval.svm.few_rows import FewRows, gram
+from repr_eval.svm.few_rows import FewRows
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.newton_systems import ConjugateGradients
 from repr_eval.svm.precondition import LeadingDirections
@@ -39,7 +41,7 @@ def test_few_rows_and_conjugate_gradients_agree() -> None:
 
 @pytest.mark.parametrize("system", [Cholesky, ActiveConjugateGradients])
 def test_systems_of_active_rows_are_solved(system: type[Cholesky | ActiveConjugateGradients]) -> None:
-    K = gram(Rows(problem(30, 80, 3)[0]))
+    K = Rows(problem(30, 80, 3)[0]).gram()
     rng = np.random.default_rng(2)
     active = torch.from_numpy(rng.random((30, 4)) < 0.5)
     active[:, 1] = False  # a class without an active row
@@ -47,7 +49,7 @@ def test_systems_of_active_rows_are_solved(system: type[Cholesky | ActiveConjuga
     y = torch.from_numpy(np.where(rng.random((30, 4)) < 0.5, 1.0, -1.0))
     u = torch.from_numpy(rng.random((30, 4)) + 0.5)
     solver: ActiveSystem = system(K)
-    b, scores = solver(y, u, active, torch.zeros(30, 4).double(), 0.3, torch.full((4,), 1e-12))
+    b, scores = solver(y, u, active, 0.01 * y, 0.3)
     for k in range(4):
         A = active[:, k].numpy()
         expected = np.zeros(30)
@@ -57,14 +59,25 @@ def test_systems_of_active_rows_are_solved(system: type[Cholesky | ActiveConjuga
     np.testing.assert_allclose(scores, K @ b, atol=1e-9)
 
 
+def test_gram_matrix_by_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    X = problem(20, 23, 3)[0]
+    index = np.array([3, 17, 5])
+    for columns in (4, 8, 23, 24, 100):  # the constant column alone, with others, not in the last block
+        monkeypatch.setattr(rows_module, "COLUMNS", columns)
+        A = with_constant(X[index])
+        np.testing.assert_allclose(Rows(X, index).gram(), A @ A.T, rtol=1e-12)
+        np.testing.assert_allclose(Rows(X).subset(index).gram(), A @ A.T, rtol=1e-12)
+        np.testing.assert_allclose(Rows(X, index).subset(np.array([2, 0])).gram(), (A @ A.T)[::-2, ::-2], rtol=1e-12)
+
+
 def test_few_rows_go_over_to_float64_where_float32_cannot_prove_enough() -> None:
     X, y = problem(100, 1000, 3)
     few = as_problem((X + 1).astype(np.float32), y)
     solver = FewRows(few)
     assert solver.solve(1e-3, 1e-3, 100).converged
-    assert not solver.exact
+    assert solver.K.dtype == solver.problem.rows.dtype == torch.float32
     assert solver.solve(100.0, 1e-9, 100).converged
-    assert solver.exact
+    assert solver.K.dtype == solver.problem.rows.dtype == torch.float64
 
 
 def test_certificate_of_few_rows_is_that_of_the_weights_returned() -> None:
@@ -81,12 +94,13 @@ def test_certificate_of_few_rows_is_that_of_the_weights_returned() -> None:
 
 def test_a_path_of_few_rows_makes_one_gram_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Rows] = []
+    gram = Rows.gram
 
     def noting(rows: Rows) -> torch.Tensor:
         made.append(rows)
         return gram(rows)
 
-    monkeypatch.setattr("repr_eval.svm.few_rows.gram", noting)
+    monkeypatch.setattr(Rows, "gram", noting)
     assert len(list(fit_path(*problem(50, 200, 3), [1e-3, 1e-2, 0.1]))) == 3
     assert len(made) == 1
 
@@ -146,6 +160,20 @@ def test_rough_products_reach_the_same_certificate(monkeypatch: pytest.MonkeyPat
     np.testing.assert_allclose(found.primal, primal(X.astype(np.float64), y, 0.01, W), rtol=1e-5)
 
 
+def test_sums_are_the_same_bits_on_any_number_of_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows_module, "BLOCK_BYTES", 100_000)
+    X = problem(1000, 300, 2)[0].astype(np.float32)
+    M = torch.randn(1000, 3, generator=torch.Generator().manual_seed(0))
+    found, before = [], torch.get_num_threads()
+    for threads in (1, 2, 3):
+        torch.set_num_threads(threads)
+        found.append(Rows(X).adjoint(M))
+    torch.set_num_threads(before)
+    assert Rows(X).block < 1000
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[0], found[2])
+
+
 def test_rough_products_are_good_to_two_digits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     X = problem(103, 70, 2)[0].astype(np.float32)
     monkeypatch.setattr(rows_module, "ROUGH_FROM", 1)
@@ -195,3 +223,24 @@ def test_work_is_shared_among_cores_in_order(threads: int) -> None:
     with pytest.raises(ZeroDivisionError):
         on_all_cores(lambda n: 1 // n, [1, 0])
     assert torch.get_num_threads() == threads
+
+
+MEMORY = """
+import resource
+import numpy as np
+from repr_eval.svm import L2SVM
+
+rng = np.random.default_rng(0)
+L2SVM().fit(rng.normal(size=(50, 5)), np.arange(50) % 3)  # what libraries take at their first use
+X = np.empty((24_000, 4_000), np.float16)
+for start in range(0, len(X), 500):
+    X[start : start + 500] = rng.standard_normal((500, 4_000), np.float32)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+L2SVM(C=1e-4, tol=0.01).fit(X, np.arange(len(X)) % 3)
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / X.nbytes)
+"""
+
+
+def test_no_copy_of_the_features_in_float32_is_made() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1.8  # times X; in float32 it is 2, in float64 4

@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
-from repr_eval.svm.precondition import leading_eigenvectors, self_product
+from repr_eval.svm.precondition import leading_eigenvectors
+from repr_eval.svm.rows import product
 
-DIRECTIONS = 384  # of K that the preconditioner knows
+DIRECTIONS = 256  # of K that the preconditioner knows
 CG_LIMIT = 300  # iterations in one Newton step
-FORCING = 0.1  # a system is solved to this fraction of its right-hand side, or as far as it is enough, if that is less
+FORCING = 1e-3  # of its first residual, to which a system is solved: a rough solution might not even be a way down
 
-# (y [n, k], u, active, b to start from, C, enough [k]) -> the solution b, zero outside of the active rows; K b
-ActiveSystem = Callable[[Tensor, Tensor, Tensor, Tensor, float, Tensor], tuple[Tensor, Tensor]]
+# (y [n, k], u, active, b to start from, C) -> the solution b, zero outside of the active rows; K b
+ActiveSystem = Callable[[Tensor, Tensor, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 
 
 class Cholesky:
@@ -22,9 +23,7 @@ class Cholesky:
     def __init__(self, K: Tensor):
         self.K = K
 
-    def __call__(
-        self, y: Tensor, u: Tensor, active: Tensor, b: Tensor, C: float, enough: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, y: Tensor, u: Tensor, active: Tensor, b: Tensor, C: float) -> tuple[Tensor, Tensor]:
         b = torch.zeros_like(b)
         patterns, pattern_of = torch.unique(u * active, dim=1, return_inverse=True)
         for number, pattern in enumerate(patterns.T):
@@ -32,7 +31,7 @@ class Cholesky:
             system = self.K.index_select(0, A).index_select(1, A)
             system.diagonal().add_(1 / (2 * C * pattern[A]))
             b[A[:, None], classes] = torch.cholesky_solve(y[A][:, classes], torch.linalg.cholesky(system))
-        return b, self.K @ b
+        return b, product(self.K, b)
 
 
 class ConjugateGradients:
@@ -42,9 +41,6 @@ class ConjugateGradients:
     With Delta = diag(e + 1 / 2C u_A) its inverse on the rows A is, by Woodbury's formula,
 
         Delta^-1 - Delta^-1 Z_A (I + Z_A^T Delta^-1 Z_A)^-1 Z_A^T Delta^-1.
-
-    How far a residual rho of the system is from the gradient: g = -2C X^T (u rho), so |g|^2 is (2C)^2 u rho.K (u rho),
-    with the same stand-in for K.
     """
 
     def __init__(self, K: Tensor):
@@ -55,24 +51,22 @@ class ConjugateGradients:
         rest = float(K.diagonal().double().sum() - energies.sum())
         self.e = max(0.0, rest) / max(1, len(K) - r)
 
-    def __call__(
-        self, y: Tensor, u: Tensor, active: Tensor, b: Tensor, C: float, enough: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def __call__(self, y: Tensor, u: Tensor, active: Tensor, b: Tensor, C: float) -> tuple[Tensor, Tensor]:
         ridge = torch.where(active, 1 / (2 * C * u), 0.0)
         inverse = self._inverse(active, ridge)
         B = b * active
-        O = self.K @ B  # noqa: E741
+        O = product(self.K, B)  # noqa: E741
         R = active * (y - O) - ridge * B
         live = torch.arange(y.shape[1], device=y.device)
         Z = inverse(R, live)
         P, rz = Z, (R * Z).sum(0)
         target = FORCING**2 * rz
         for _ in range(CG_LIMIT):
-            keep = (rz > target[live]) & (self._gradient(R * u[:, live], C) > enough[live])
+            keep = rz > target[live]
             if not keep.any():
                 break
             live, R, P, rz = live[keep], R[:, keep], P[:, keep], rz[keep]
-            KP = self.K @ P
+            KP = product(self.K, P)
             SP = active[:, live] * KP + ridge[:, live] * P
             step = rz / (P * SP).sum(0)
             B[:, live] += step * P
@@ -83,17 +77,14 @@ class ConjugateGradients:
             P = Z + (rz / before) * P
         return B, O
 
-    def _gradient(self, R: Tensor, C: float) -> Tensor:
-        """About the norm of the gradient [k] that residuals, times their costs, leave."""
-        return 2 * C * ((self.Z.T @ R).square().sum(0) + self.e * R.square().sum(0)).sqrt()
-
     def _inverse(self, active: Tensor, ridge: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
         """What applies the preconditioner's inverse to residuals [n, k] of the classes [k]."""
         scale = torch.where(active, 1 / (self.e + ridge), 0.0)
 
         def core(k: int) -> Tensor:
             A = active[:, k].nonzero().squeeze(1)
-            B = self_product((self.Z[A] * scale[A, k, None].sqrt()).T).double()
+            Z = self.Z[A] * scale[A, k, None].sqrt()
+            B = product(Z.T, Z).double()
             B.diagonal().add_(1)
             return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.Z.dtype)
 
@@ -101,7 +92,7 @@ class ConjugateGradients:
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             scaled = scale[:, classes] * R
-            c = torch.bmm(cores[classes], (self.Z.T @ scaled).T[:, :, None])
-            return scaled - scale[:, classes] * (self.Z @ c[:, :, 0].T)
+            c = torch.bmm(cores[classes], product(self.Z.T, scaled).T[:, :, None])
+            return scaled - scale[:, classes] * product(self.Z, c[:, :, 0].T)
 
         return apply

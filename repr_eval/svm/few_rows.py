@@ -19,44 +19,52 @@ from torch import Tensor
 from repr_eval.svm.active_rows import ActiveSystem, Cholesky, ConjugateGradients
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.newton import Problem, Solution
-from repr_eval.svm.precondition import self_product
-from repr_eval.svm.rows import Rows
+from repr_eval.svm.rows import product
 
 STALLED = 3  # Newton steps that gain nothing, after which rounding is taken to be in the way
+GAIN = 1e-6  # of the objective
 ROOM = 0.5  # of the gap asked for is left to the rounding of w
 
 
 class FewRows:
     """`problem` of few rows, for one C after the other, each from the solution before.
 
-    In the problem's own precision and by conjugate gradients; should they not get to the gap that is asked for, then
-    in float64 and by factorisations, from there on.
+    Begins in the problem's own precision and by conjugate gradients. Where they do not get to the gap that is asked for
+    it goes over, for good, to factorisations of the same K in float64, and at last to float64 from the features on.
     """
 
     def __init__(self, problem: Problem):
-        self._use(problem, exact=False)
-        self.b = torch.zeros_like(self.problem.Y)
+        self.problem = problem
+        self.K = problem.rows.gram()
+        self.system: ActiveSystem = ConjugateGradients(self.K)
+        self.b = torch.zeros_like(problem.Y)
 
     def solve(self, C: float, tol: float, max_iter: int) -> Solution:
         """To a relative gap of `tol`, in `max_iter` Newton steps at most; NotFinite where X is not."""
-        solution = self._solve(C, tol, max_iter)
-        out_of_steps = solution.n_newton == max_iter
-        if solution.converged or out_of_steps or self.exact:
-            return solution
-        self._use(self.problem.in_double(), exact=True)
-        return self._solve(C, tol, max_iter)
+        while True:
+            solution = self._solve(C, tol, max_iter)
+            if solution.converged or solution.n_newton == max_iter or not self._more_exactly():
+                return solution
 
-    def _use(self, problem: Problem, exact: bool) -> None:
-        self.problem, self.exact = problem, exact
-        self.K = gram(problem.rows)
-        self.system: ActiveSystem = Cholesky(self.K) if exact else ConjugateGradients(self.K)
+    def _more_exactly(self) -> bool:
+        """Go over to the next way of solving; False where there is none."""
+        if isinstance(self.system, ConjugateGradients):
+            self.K = self.K.double()
+        elif self.problem.rows.dtype != torch.float64:
+            self.problem = self.problem.in_double()
+            self.K = self.problem.rows.gram()
+        else:
+            return False
+        self.system = Cholesky(self.K)
+        return True
 
     def _solve(self, C: float, tol: float, max_iter: int) -> Solution:
         K, rows, Y, U = self.K, self.problem.rows, self.problem.Y, self.problem.U
-        patience = max_iter if self.exact else STALLED
+        Y, U = Y.to(K.dtype), U.to(K.dtype)
+        patience = STALLED if isinstance(self.system, ConjugateGradients) else max_iter
         b, steps = _minimise(K, Y, U, C, ROOM * tol, max_iter, patience, self.system, self.b.to(K.dtype))
         W = rows.adjoint(b)
-        xi = (1 - Y * rows.scores(W)).clamp_min(0)
+        xi = (1 - Y * rows.scores(W).to(K.dtype)).clamp_min(0)
         loss = C * (U * xi.square()).double().sum(0)
         primal = 0.5 * W.double().square().sum(0) + loss
         beta = (2 * C * Y * U * xi).double()  # y alpha
@@ -67,38 +75,28 @@ class FewRows:
         return Solution(W, primal, dual, steps, 2, converged)
 
 
-def gram(rows: Rows) -> Tensor:
-    """X X^T [n, n] in the compute type, the constant column included, in blocks of columns summed up in float64."""
-    X = rows.take(slice(None))
-    K = torch.zeros(rows.n, rows.n, dtype=torch.float64, device=rows.device)
-    for start in range(0, rows.d, 4096):
-        K += self_product(X[:, start : start + 4096])
-    return K.to(rows.dtype)
-
-
 def _minimise(
     K: Tensor, Y: Tensor, U: Tensor, C: float, tol: float, max_iter: int, patience: int, system: ActiveSystem, b: Tensor
 ) -> tuple[Tensor, int]:
     """b [n, k] with a relative gap of `tol`, from b, and the Newton steps it took.
 
-    Gives up after `max_iter` steps, or `patience` in a row in which no class's gap got smaller than it ever was.
+    Gives up after `max_iter` steps, or `patience` in a row in which no class's objective falls.
     """
     best, stalled, steps = torch.full_like(Y[0], float("inf")), 0, 0
     b = b.clone()
     while True:
-        O = K @ b  # noqa: E741
+        O = product(K, b)  # noqa: E741
         xi = (1 - Y * O).clamp_min(0)
         primal = 0.5 * (b * O).sum(0) + C * (U * xi.square()).sum(0)
         r = b - 2 * C * Y * U * xi
-        gap = 0.5 * (r * (K @ r)).sum(0)
+        gap = 0.5 * (r * product(K, r)).sum(0)
         open_ = (gap > tol * primal).nonzero().squeeze(1)
-        stalled = 0 if (gap < 0.9 * best)[open_].any() else stalled + 1
+        stalled = 0 if (primal < (1 - GAIN) * best)[open_].any() else stalled + 1
         if len(open_) == 0 or steps == max_iter or stalled == patience:
             return b, steps
-        best = torch.minimum(best, gap)
+        best = torch.minimum(best, primal)
         y, u, o, start = Y[:, open_], U[:, open_], O[:, open_], b[:, open_]
-        enough = (0.5 * tol * primal[open_]).sqrt()
-        new, scores = system(y, u, (y * o < 1) & (u > 0), start, C, enough)
+        new, scores = system(y, u, (y * o < 1) & (u > 0), start, C)
         s, q = new - start, scores - o
         t = exact_step_length(y, u, o, q, (o * s).double().sum(0), (s * q).double().sum(0), C)
         b[:, open_] += s * t.to(b.dtype)

@@ -88,8 +88,8 @@ def minimise(
         open_ = (gap > tol * primal).nonzero().squeeze(1)
         if len(open_) == 0 or steps == max_iter:
             return Solution(W, primal, primal - gap, steps, passes, converged=len(open_) == 0)
-        rough = rough and bool((gap < before)[open_].all())  # else they are what is in the way
-        before = gap
+        rough = rough and bool((primal < before)[open_].all())  # else rough directions are what is in the way
+        before = primal
         y, u, o, g, w = Y[:, open_], U[:, open_], O[:, open_], G[:, open_], W[:, open_]
         # Half of the gradient that `tol` allows: the rest is room for the change of the active set.
         enough = 0.5 * (2 * tol * primal[open_]).sqrt()

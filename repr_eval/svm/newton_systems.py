@@ -7,7 +7,9 @@ from repr_eval.svm.precondition import LeadingDirections
 from repr_eval.svm.rows import Rows
 
 CG_LIMIT = 500  # iterations in one Newton step
-FORCING = 0.1  # a system is solved to this fraction of its right-hand side, or as far as it is enough, if that is less
+# A system is solved to this fraction of its right-hand side, in the preconditioner's norm, or as far as is enough; only
+# to the larger one where the goal is farther than FAR times what is enough: the active rows will change a lot yet.
+FORCING, FORCING_FAR, FAR = 0.1, 0.3, 30
 
 
 class ConjugateGradients:
@@ -24,7 +26,8 @@ class ConjugateGradients:
         S, Q, R = torch.zeros_like(g), torch.zeros_like(D), -g
         Z = inverse(R, live)
         P, rz = Z.clone(), (R * Z).sum(0)
-        target = FORCING**2 * rz
+        far = g.double().norm(dim=0) > FAR * enough
+        target = torch.where(far, FORCING_FAR, FORCING) ** 2 * rz
         readings = 0
         while readings < CG_LIMIT:
             mask = D[:, live]

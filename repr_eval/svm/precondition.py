@@ -21,7 +21,7 @@ from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
 
-SAMPLE = 4000  # rows
+SAMPLE = 2000, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 512
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
@@ -32,17 +32,17 @@ Inverse = Callable[[Tensor, Tensor], Tensor]  # (residuals [d, k], their classes
 class LeadingDirections:
     """V, Z and the energy outside, for `rows`."""
 
-    def __init__(self, rows: Rows, sample: int = SAMPLE, directions: int = DIRECTIONS):
-        m = min(sample, rows.n)
+    def __init__(self, rows: Rows, sample: int | None = None, directions: int = DIRECTIONS):
+        m = min(sample or min(max(SAMPLE[0], rows.n // 8), SAMPLE[1]), rows.n)
         chosen = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
-        A = rows.take(chosen)
-        self.V = _leading_directions(A, min(directions, m // 2, rows.d))
+        part = rows.subset(chosen)
+        K = part.gram()
+        self.V = _leading_directions(part, K, min(directions, m // 2, rows.d))
         self.Z = rows.scores(self.V, rough=True)
         if not torch.isfinite(self.Z).all():
             raise NotFinite
-        total = float(A.square().sum() / m)
-        inside = float(self.Z.square().sum() / rows.n)
-        self.energy_outside = max(0.0, total - inside) * rows.n / max(1, rows.d - self.V.shape[1])
+        outside = float(K.diagonal().mean()) - float(self.Z.square().sum() / rows.n)
+        self.energy_outside = max(0.0, outside) * rows.n / max(1, rows.d - self.V.shape[1])
 
     def best_start(self, problem: Problem, C: float) -> Tensor:
         """Where to start a first fit [d, K]: the best weights among the combinations of V, found in Z alone."""
@@ -61,8 +61,8 @@ class LeadingDirections:
         inside.diagonal(dim1=1, dim2=2).sub_(1 / tau[:, None])
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
-            c = (self.V.T @ R).T[:, :, None]
-            return R / tau[classes] + self.V @ torch.bmm(inside[classes], c)[:, :, 0].T
+            c = product(self.V.T, R).T[:, :, None]
+            return R / tau[classes] + product(self.V, torch.bmm(inside[classes], c)[:, :, 0].T)
 
         return apply
 
@@ -72,16 +72,11 @@ class LeadingDirections:
         def inverse(k: int) -> Tensor:
             active = D[:, k].nonzero().squeeze(1)
             Z = self.Z.index_select(0, active) * D[active, k, None].sqrt()
-            B = self_product(Z.T).double().mul_(2 * C)
+            B = product(Z.T, Z).double().mul_(2 * C)
             B.diagonal().add_(1)
             return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.V.dtype)
 
         return torch.stack(on_all_cores(inverse, range(D.shape[1])))
-
-
-def self_product(A: Tensor) -> Tensor:
-    """A A^T, of which NumPy computes but half."""
-    return product(A, A.T)
 
 
 def leading_eigenvectors(K: Tensor, r: int, rounds: int = 3) -> tuple[Tensor, Tensor]:
@@ -91,15 +86,16 @@ def leading_eigenvectors(K: Tensor, r: int, rounds: int = 3) -> tuple[Tensor, Te
     generator = torch.Generator().manual_seed(SEED)
     Q = torch.randn(len(K), r, generator=generator, dtype=torch.float64).to(K.device, K.dtype)
     for _ in range(rounds):
-        Q = torch.linalg.qr(K @ Q)[0]
-    energies, U = torch.linalg.eigh((Q.T @ (K @ Q)).double())
+        Q = torch.linalg.qr(product(K, Q))[0]
+    energies, U = torch.linalg.eigh((Q.T @ product(K, Q)).double())
     return energies, Q.double() @ U
 
 
-def _leading_directions(A: Tensor, r: int) -> Tensor:
-    """About the r leading eigenvectors of A^T A, orthonormal, [d, at most r]."""
-    energies, U = leading_eigenvectors(self_product(A), r)
+def _leading_directions(rows: Rows, K: Tensor, r: int) -> Tensor:
+    """About the r leading eigenvectors of X^T X, orthonormal, [d, at most r], given K = X X^T."""
+    energies, U = leading_eigenvectors(K, r)
     usable = energies > 1e-6 * energies[-1]
-    V = A.T @ (U[:, usable] / energies[usable].sqrt()).to(A.dtype)
-    L = torch.linalg.cholesky(self_product(V.T).double())
+    U = (U[:, usable] / energies[usable].sqrt()).to(K.dtype)
+    V = torch.cat([product(part.T, U) for part in rows.columns()])
+    L = torch.linalg.cholesky(product(V.T, V).double())
     return torch.linalg.solve_triangular(L.to(V.dtype), V.T, upper=False).T.contiguous()

@@ -3,7 +3,7 @@
 The matrix stays what it is (array, memory map, tensor; any float type, small integers); a block at a time is brought
 to the compute type, float64 for float64 and wide integers and float32 for the rest. `index` selects rows without a copy
 of them, `constant` appends a column of ones that is never stored.
-On a CPU every core takes its own share of the blocks through both products by itself.
+On a CPU the cores take shares of the blocks, each through both products by itself.
 
 Products may be `rough`: in bfloat16, summed up in float32, where the machine has units for it. They cost half, are good
 to three digits, and serve where only the direction of a step is at stake.
@@ -22,11 +22,32 @@ from torch import Tensor
 
 from repr_eval.svm.cores import on_all_cores
 
-BLOCK_BYTES = 8 << 20  # of one block in float32: the second product finds it in cache
+BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
+TILE = 7168  # columns of a piece
+COLUMNS = 4096  # at a time, where X is read by columns
+SHARES = 8  # of the blocks
+GPU_BLOCK_BYTES = 256 << 20
+FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
 _WARNINGS = threading.Lock()  # the filters of warnings are shared by all threads
 T = TypeVar("T")
-Blocks = Iterator[tuple[slice, Tensor]]
+
+
+class Tile:
+    """Brings pieces of X to the type `to` of a product, in memory that is used again and stays in cache."""
+
+    def __init__(self, full: torch.dtype, to: torch.dtype, device: torch.device):
+        self.to = to
+        # By way of the full type: float16 -> bfloat16 at once is slow.
+        self.buffers = [torch.empty(0, dtype=dtype, device=device) for dtype in dict.fromkeys((full, to))]
+
+    def __call__(self, x: Tensor) -> Tensor:
+        for number, buffer in enumerate(self.buffers):
+            if x.dtype not in (self.to, buffer.dtype):
+                if buffer.numel() < x.numel():
+                    self.buffers[number] = buffer = buffer.new_empty(x.numel())
+                x = buffer[: x.numel()].view(x.shape).copy_(x)
+        return x
 
 
 class NotFinite(ArithmeticError):
@@ -46,7 +67,8 @@ class Rows:
         wide = self.X.dtype in (torch.float64, torch.int32, torch.int64)
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
-        self.block = max(1, min(self.n, BLOCK_BYTES // (self.dtype.itemsize * max(1, self.d))))
+        size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
+        self.block = max(1, min(self.n, size // (self.dtype.itemsize * min(TILE, self.d))))
 
     def in_double(self) -> "Rows":
         """The same rows, computed with in float64."""
@@ -59,23 +81,41 @@ class Rows:
         """W as a tensor of the compute type, where X is."""
         return torch.from_numpy(np.ascontiguousarray(W)).to(dtype=self.dtype, device=self.device)
 
-    def take(self, rows: slice | np.ndarray) -> Tensor:
-        """Those rows [b, d] in the compute type, constant column included."""
-        where = rows if isinstance(rows, slice) else torch.from_numpy(rows).to(self.device)
-        tensor = self._select(where).to(self.dtype)
-        return torch.cat([tensor, tensor.new_ones(len(tensor), 1)], 1) if self.constant else tensor
+    def subset(self, chosen: np.ndarray) -> "Rows":
+        """Rows `chosen` of these."""
+        index = torch.from_numpy(chosen).to(self.device)
+        part = copy.copy(self)
+        part.index = index if self.index is None else self.index[index]
+        part.n = len(chosen)
+        return part
+
+    def columns(self) -> Iterator[Tensor]:
+        """All columns [n, b] in the compute type, some at a time, the constant one the last of all."""
+        for start in range(0, self.d, COLUMNS):
+            part = self.X[:, start : start + COLUMNS]
+            part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
+            last = start + COLUMNS >= self.d
+            yield torch.cat([part, part.new_ones(self.n, 1)], 1) if last and self.constant else part
+
+    def gram(self) -> Tensor:
+        """X X^T [n, n] in the compute type."""
+        K = torch.zeros(self.n, self.n, dtype=self.dtype, device=self.device)
+        for part in self.columns():
+            K += product(part, part.T)
+        return K
 
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
-        forward = self._forward(W, dtype)
+        # Many columns of weights do not stay in cache: then the fewer pieces, the better.
+        wide = W.shape[1] > FEW_COLUMNS
+        forward = self._forward(W, dtype, self.d if wide else TILE)
 
-        def work(blocks: Blocks) -> None:
-            for rows, x in blocks:
-                scores[rows] = forward(x)
+        def work(rows: slice, tile: Tile, _: None) -> None:
+            scores[rows] = forward(self._select(rows), tile)
 
-        self._share_out(work, dtype)
+        self._share_out(work, lambda: None, dtype, 4 if wide else 1)
         return scores
 
     def scores_and_adjoint(
@@ -87,10 +127,10 @@ class Rows:
         """
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, V.shape[1], dtype=self.dtype, device=self.device)
-        forward = self._forward(V, dtype)
+        forward = self._forward(V, dtype, TILE)
 
-        def weighed(rows: slice, x: Tensor) -> Tensor:
-            scores[rows] = s = forward(x)
+        def weighed(rows: slice, x: Tensor, tile: Tile) -> Tensor:
+            scores[rows] = s = forward(x, tile)
             return weigh(rows, s)
 
         return scores, self._adjoint(weighed, V.shape[1], dtype)
@@ -98,51 +138,62 @@ class Rows:
     def adjoint(self, M: Tensor) -> Tensor:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
-        return self._adjoint(lambda rows, _: M[rows], M.shape[1], self.dtype)
+        return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
-    def _forward(self, W: Tensor, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
-        """What gives the scores [b, k] of a block."""
-        if dtype == self.dtype:
-            return lambda x: product(x, W[:-1]) + W[-1] if self.constant else product(x, W)
-        weights, constant = W[: self.d - self.constant].T.to(dtype).contiguous(), W[-1] if self.constant else 0.0
-        # In this order the product of few columns is the quickest.
-        return lambda x: (weights @ x.T).T.to(self.dtype) + constant
+    def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
+        """What gives the scores [b, k] of a block, from `width` columns at a time."""
+        weights = W[: self.d - self.constant].to(dtype)
+        if width == TILE and dtype == torch.bfloat16:
+            weights = weights.T.contiguous().T  # in this order the product of few columns is the quickest
+        constant = W[-1] if self.constant else torch.zeros_like(W[-1])
 
-    def _adjoint(self, weighed: Callable[[slice, Tensor], Tensor], k: int, dtype: torch.dtype) -> Tensor:
-        """Sum over blocks of x^T weighed(rows, x): [d, k]."""
-        end = self.d - self.constant
+        def forward(x: Tensor, tile: Tile) -> Tensor:
+            s = constant.expand(len(x), -1)
+            for start in range(0, x.shape[1], width):
+                part, w = tile(x[:, start : start + width]), weights[start : start + width]
+                s = s + (product(w.T, part.T).T if width == TILE and dtype == torch.bfloat16 else product(part, w))
+            return s
+
+        return forward
+
+    def _adjoint(self, weighed: Callable[[slice, Tensor, Tile], Tensor], k: int, dtype: torch.dtype) -> Tensor:
+        """Sum over blocks x of x^T weighed(rows, x): [d, k]."""
         sums = torch.float64 if dtype == self.dtype else self.dtype
 
-        def work(blocks: Blocks) -> Tensor:
-            total = torch.zeros(k, self.d, dtype=sums, device=self.device)
-            for rows, x in blocks:
-                m = weighed(rows, x).T.contiguous()
-                total[:, :end] += product(m.to(dtype), x)
-                if self.constant:
-                    total[:, end] += m.sum(1)
-            return total
+        def zeros() -> Tensor:
+            return torch.zeros(k, self.d, dtype=sums, device=self.device)
 
-        return sum(self._share_out(work, dtype), torch.zeros((), device=self.device)).T.to(self.dtype)
+        def work(rows: slice, tile: Tile, total: Tensor) -> None:
+            x = self._select(rows)
+            m = weighed(rows, x, tile).T.contiguous()
+            rough = m.to(dtype)
+            for start in range(0, x.shape[1], TILE):
+                part = tile(x[:, start : start + TILE])
+                total[:, start : start + part.shape[1]] += product(rough, part)
+            if self.constant:
+                total[:, -1] += m.sum(1)
 
-    def _share_out(self, work: Callable[[Blocks], T], dtype: torch.dtype) -> list[T]:
-        """`work` on contiguous shares of the blocks, one a core, and their results in order."""
-        starts = list(range(0, self.n, self.block))
-        threads = torch.get_num_threads() if self.device.type == "cpu" and len(starts) > 1 else 1
-        shares = [part.tolist() for part in np.array_split(np.array(starts), min(threads, len(starts)))]
-        return on_all_cores(lambda share: work(self._blocks(share, dtype)), shares)
+        return sum(self._share_out(work, zeros, dtype), zeros()).T.to(self.dtype)
 
-    def _blocks(self, starts: list[int], dtype: torch.dtype) -> Blocks:
-        """(rows, features [b, d'] in `dtype`, *without* the constant column) from each of `starts`."""
-        shape = self.block, self.d - self.constant
-        steps = [self.dtype] if dtype == self.dtype else [self.dtype, dtype]  # float16 -> bfloat16 in one is slow
-        buffers = [torch.empty(shape, dtype=step, device=self.device) for step in steps]
-        for start in starts:
-            rows = slice(start, min(start + self.block, self.n))
-            tensor = self._select(rows)
-            for buffer in buffers:
-                if tensor.dtype not in (dtype, buffer.dtype):
-                    tensor = buffer[: len(tensor)].copy_(tensor)
-            yield rows, tensor
+    def _share_out(
+        self, work: Callable[[slice, Tile, T], None], begin: Callable[[], T], dtype: torch.dtype, blocks: int = 1
+    ) -> list[T]:
+        """`work` on all rows, `blocks` blocks at a time, in contiguous shares that the cores take as they come free.
+
+        Returns for every share, in order, what `begin` made for it and `work` had at hand. There are as many shares
+        whatever the number of cores, so that sums over them come out the same.
+        """
+        block = blocks * self.block
+        starts = np.arange(0, self.n, block)
+        shares = min(SHARES if self.device.type == "cpu" else 1, len(starts))
+
+        def share(starts: np.ndarray) -> T:
+            tile, result = Tile(self.dtype, dtype, self.device), begin()
+            for start in starts.tolist():
+                work(slice(start, min(start + block, self.n)), tile, result)
+            return result
+
+        return on_all_cores(share, np.array_split(starts, shares))
 
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Those rows of X as they are stored, without the constant column."""
@@ -160,7 +211,8 @@ def _bfloat16_units(device: str) -> bool:
     """Whether products of bfloat16 are faster than those of float32 there."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    return device == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    found = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
 
 
 def product(A: Tensor, B: Tensor) -> Tensor:

@@ -1,0 +1,134 @@
+"""Times the L2-SVM against liblinear on real features, and writes the tables and the plot of benchmarks/README.md.
+
+    python -m benchmarks.svm run                 # everything that is not yet in benchmarks/results/svm.jsonl
+    python -m benchmarks.svm run --only versus   # a part: versus, full, scaling
+    python -m benchmarks.svm report              # tables and plot from the stored results
+
+The features are those of the untrained six-layer network on CIFAR-10, 28,672 of them, float16, in the store that
+`repr-eval cifar10-svm --weights random` fills. Every measurement is a process of its own (benchmarks.svm_contenders),
+which first loads its rows into memory: its peak memory is its own, and the clock runs for the fit alone. Contenders of
+one size take turns, round after round; what is reported is the median.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from benchmarks.svm_contenders import CONTENDERS, Task
+from benchmarks.svm_report import write_report
+from repr_eval.evaluation import Place, features_of
+from repr_eval.features.representations import untrained
+from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.locate import cache_folder, data_root
+from repr_eval.records import commit, machine, versions
+
+RESULTS = Path(__file__).resolve().parent / "results" / "svm.jsonl"
+N, D, K = 50_000, 28_672, 10
+CS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # the grid of the CIFAR-10 protocol
+VERSUS = (2_000, 5_000, 10_000)
+SCALING = (
+    *((n, D, K) for n in (3_125, 6_250, 12_500, 25_000, 50_000)),
+    *((12_500, d, K) for d in (3_584, 7_168, 14_336)),
+    *((12_500, D, k) for k in (3, 5)),
+)
+
+
+def tasks(part: str) -> Iterator[Task]:
+    """The measurements of one round, contenders of a size one after the other."""
+    if part == "versus":
+        for n in VERSUS:
+            for contender in CONTENDERS:
+                yield Task(part, contender, n, D, K, (1e-4,))
+    elif part == "full":
+        yield Task(part, "limits", N, D, K, ())
+        yield Task(part, "repr-eval", N, D, K, (1e-4,))
+        yield Task(part, "repr-eval", N, D, K, CS)
+    else:
+        for n, d, k in SCALING:
+            yield Task(part, "repr-eval", n, d, k, (1e-4,))
+
+
+def results(path: Path = RESULTS) -> list[dict[str, Any]]:
+    """All stored measurements."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+@click.group()
+def main() -> None:
+    """Benchmarks of the L2-SVM."""
+
+
+@main.command()
+@click.option("--only", type=click.Choice(["versus", "full", "scaling"]), help="This part alone.")
+@click.option("--rows", type=int, multiple=True, help="Of versus: these numbers of rows alone.")
+@click.option("--contender", type=click.Choice(CONTENDERS), multiple=True, help="Of versus: these alone.")
+@click.option("--rounds", default=3, show_default=True, help="Measurements of each; those stored count.")
+@click.option("--seconds", default=float("inf"), help="Start no measurement after so long; run again to go on.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="As of repr-eval.")
+@click.option("--store", type=click.Path(path_type=Path), help="As of repr-eval.")
+def run(
+    only: str | None, rows: tuple[int, ...], contender: tuple[str, ...], rounds: int, seconds: float,
+    data_dir: Path | None, store: Path | None,
+) -> None:  # fmt: skip
+    """Measure what is missing, contenders taking turns, one line of JSON a measurement."""
+    import time
+
+    started = time.perf_counter()
+    folder = _features(data_dir, store or cache_folder() / "features")
+    for number in range(rounds):
+        for part in (only,) if only else ("versus", "full", "scaling"):
+            for task in tasks(part):
+                wanted = task.n in (rows or VERSUS) and task.contender in (contender or CONTENDERS)
+                if part == "versus" and not wanted:
+                    continue
+                if sum(task.is_of(result) for result in results()) > number:
+                    continue
+                if time.perf_counter() - started > seconds:
+                    return
+                _measure(task, folder)
+
+
+@main.command()
+def report() -> None:
+    """Write benchmarks/README.md, results/svm.csv and results/svm-scaling.png from the stored measurements."""
+    for path in write_report(results(), RESULTS.parent):
+        click.echo(path)
+
+
+def _measure(task: Task, folder: Path) -> None:
+    command = [sys.executable, "-m", "benchmarks.svm_contenders", json.dumps(task.as_dict()), str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise click.ClickException(f"{task}: {done.stderr[-2000:]}")
+    line = json.loads(done.stdout.splitlines()[-1])
+    line |= {"commit": commit(), "machine": machine("cpu"), "versions": versions()}
+    with open(RESULTS, "a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    click.echo({name: line[name] for name in ("part", "contender", "n", "d", "k", "Cs", "seconds", "peak_gb")})
+
+
+def _features(data_dir: Path | None, store: Path) -> Path:
+    """The folder with links to the stored features and the labels; made at the first run."""
+    folder = store / "benchmark-svm"
+    if (folder / "complete").exists():
+        return folder
+    folder.mkdir(parents=True, exist_ok=True)
+    data = load_cifar10(data_root(data_dir))
+    representation = untrained("dcgan32", 1.0, 0).adapted(data.train.images, data.train.fingerprint)
+    for name, split in (("train", data.train), ("test", data.test)):
+        X = features_of(split, representation, Place(store, store)).X
+        np.save(folder / f"{name}-y.npy", split.labels)
+        (folder / f"{name}-X.npy").unlink(missing_ok=True)
+        (folder / f"{name}-X.npy").symlink_to(Path(str(X.filename)).resolve())  # type: ignore[union-attr]
+    (folder / "complete").touch()
+    return folder
+
+
+if __name__ == "__main__":
+    main()

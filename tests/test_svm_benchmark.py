@@ -1,0 +1,89 @@
+"""The L2-SVM's benchmark: what it stores and how tables follow from that."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.svm import LinearSVC
+from svm_problems import primal, problem, weights_of
+
+from benchmarks import svm_report
+from benchmarks.svm import RESULTS, results, tasks
+from benchmarks.svm_contenders import Task, loaded, measure, merged, objective
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    X, y = problem(60, 12, 4)
+    for name in ("train", "test"):
+        np.save(tmp_path / f"{name}-X.npy", X.astype(np.float16))
+        np.save(tmp_path / f"{name}-y.npy", y)
+    return tmp_path
+
+
+def test_readme_and_csv_are_what_the_stored_measurements_give(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    written = svm_report.write_report(results(), tmp_path / "results")
+    assert written[0].read_text() == (RESULTS.parent.parent / "README.md").read_text()
+    assert written[1].read_text() == (RESULTS.parent / "svm.csv").read_text()
+    assert (RESULTS.parent / "svm-scaling.png").is_file()
+
+
+@pytest.mark.parametrize("contender", ["repr-eval", "LinearSVC dual", "LinearSVC primal"])
+def test_a_measurement_says_what_the_fit_reached(contender: str, folder: Path) -> None:
+    result = measure(Task("versus", contender, 50, 12, 4, (0.1,)), folder)
+    X, y = loaded(folder / "train-X.npy", 50, 12), np.load(folder / "train-y.npy")[:50]
+    best = LinearSVC(C=0.1, dual=False, tol=1e-10).fit(X.astype(np.float64), y)
+    minimum = primal(X, y, 0.1, weights_of(best))
+    np.testing.assert_allclose(objective(X, y, 0.1, weights_of(best)), minimum, rtol=1e-12)
+    assert 0 <= sum(result["objective"]) / minimum.sum() - 1 < 0.02
+    truth = np.load(folder / "test-y.npy")
+    assert abs(result["test_correct"] - (best.predict(np.load(folder / "test-X.npy")) == truth).sum()) <= 2
+    assert result["seconds"] > 0
+    assert result["peak_gb"] > 0.05
+    json.dumps(result)
+
+
+def test_rows_and_columns_are_read_as_they_lie(folder: Path) -> None:
+    X = np.load(folder / "train-X.npy")
+    np.testing.assert_array_equal(loaded(folder / "train-X.npy", 33, 7), X[:33, :7])
+
+
+def test_classes_are_merged_into_the_last() -> None:
+    assert merged(np.array([0, 3, 1, 2]), 3).tolist() == [0, 2, 1, 2]
+
+
+def test_tasks_know_their_stored_measurements() -> None:
+    (first, *others) = [task for part in ("versus", "full", "scaling") for task in tasks(part)]
+    stored = json.loads(json.dumps(first.as_dict()))
+    assert first.is_of(stored)
+    assert not any(task.is_of(stored) for task in others)
+
+
+def _result(seconds: float, **changes: Any) -> dict[str, Any]:
+    return {"part": "scaling", "contender": "repr-eval", "n": 10, "d": 5, "k": 3, "Cs": [1.0], "seconds": seconds,
+            "peak_gb": 1.0, "objective": [1.0], "tol": 1e-3, "test_correct": 1, "n_test": 2, "commit": "abc", **changes}  # fmt: skip
+
+
+def test_medians_and_exponents_known_by_hand() -> None:
+    many = [_result(s, n=n) for n, times in ((10, (1, 2, 9)), (20, (8, 7, 8)), (40, (32, 1, 90))) for s in times]
+    assert svm_report.scaling(many)["n"] == [(10, 2, 1.0), (20, 8, 1.0), (40, 32, 1.0)]
+    assert svm_report.exponent((10, 20, 40), (2, 8, 32)) == pytest.approx(2.0)
+    rows = svm_report.exponent_rows(many)
+    assert [row["time grows with the power"] for row in rows] == ["2.00"]
+
+
+def test_contenders_are_compared_with_ours_at_the_same_size() -> None:
+    slow = _result(60, part="versus", contender="LinearSVC dual", objective=[1.001])
+    rows = svm_report.versus_rows([_result(3, part="versus"), slow, {**slow, "n": 99}])
+    assert [row["times repr-eval's"] for row in rows] == ["1.0", "20.0", ""]
+    assert [row["objective, relative excess"] for row in rows] == ["0e+00", "1e-03", "0e+00"]
+
+
+def test_limits_known_by_hand() -> None:
+    limits = _result(0, contender="limits", part="full", n=10**6, d=1000, k=10, read_gb_per_s=20.0, float32_gflops=80.0,
+                     bfloat16_gflops=800.0, step_s=1.0, rough_step_s=0.2)  # fmt: skip
+    rows = svm_report.limit_rows([limits])  # 2 GB to read: 0.1 s; 40 GFLOP: 0.5 s or 0.05 s
+    assert [row["limit / step"] for row in rows] == ["50%", "50%"]
