@@ -64,7 +64,8 @@ def test_tasks_know_their_stored_measurements() -> None:
 
 def _result(seconds: float, **changes: Any) -> dict[str, Any]:
     return {"part": "scaling", "contender": "repr-eval", "n": 10, "d": 5, "k": 3, "Cs": [1.0], "seconds": seconds,
-            "peak_gb": 1.0, "objective": [1.0], "tol": 1e-3, "test_correct": 1, "n_test": 2, "commit": "abc", **changes}  # fmt: skip
+            "peak_gb": 1.0, "objective": [1.0], "tol": 1e-3, "test_correct": 1, "n_test": 2,
+            "commit": "abc", **changes}  # fmt: skip
 
 
 def test_medians_and_exponents_known_by_hand() -> None:
