@@ -176,6 +176,7 @@ def test_the_study_of_layers_is_a_record_each_a_table_and_a_plot(tmp_path: Path)
     assert [record.n_features for record in records] == [48, 144, 352, 96, 208]
     assert len(list((tmp_path / "store").glob("*.npy"))) == 2  # one extraction, both splits
     assert len(text.splitlines()) == 5
+    assert [record.seconds["features"] for record in records[1:]] == [0, 0, 0, 0]
     succeed("digits", *model, *few, "--layers", "2")
     assert read_records(tmp_path)[-1].test_correct == records[3].test_correct
     assert read_records(tmp_path)[-1].layers == "2 of 3"
