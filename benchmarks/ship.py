@@ -18,6 +18,7 @@ from repr_eval.gan.settings import read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
 from repr_eval.records import machine, read_records, versions
+from repr_eval.tables import whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED, RESULTS = ROOT / "pretrained", ROOT / "benchmarks" / "results"
@@ -28,13 +29,13 @@ def _sha256(path: Path) -> str:
 
 
 def results_of(weights_sha256: str) -> list[dict[str, Any]]:
-    """What the records say of these weights, counts and validation included."""
+    """What the records say of all layers of these weights, validation included."""
     if not (RESULTS / "records.jsonl").is_file():
         return []
     return [
         {
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
-            "draws": len(record.test_correct), "C": record.C,
+            "draws": len(record.test_correct), "bn": record.representation["bn"], "C": record.C,
             "validation_accuracy": round(
                 sum(record.validation_correct[repr(record.C)])
                 / record.validation_n / len(record.validation_correct[repr(record.C)]), 6
@@ -43,7 +44,7 @@ def results_of(weights_sha256: str) -> list[dict[str, Any]]:
             "record": record.id,
         }
         for record in read_records(RESULTS)
-        if record.representation.get("weights_sha256") == weights_sha256
+        if record.representation.get("weights_sha256") == weights_sha256 and whole(record)
     ]  # fmt: skip
 
 
