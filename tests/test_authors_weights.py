@@ -134,7 +134,7 @@ def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages,
 def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: Path, tmp_path: Path) -> None:
     """An independent implementation: 79.7% with all labels, batch norm recomputed, C = 1e-4.
 
-    It had 89.7% of the training images right, and 90.5% with C = 2e-4; a fit certified for C = 1e-4 has 90.4%.
+    Of the training images it had 89.7% right; fits whose gap proves them here have 90.4%, at any tolerance below 0.3.
     """
     network, info = import_released(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
@@ -142,7 +142,6 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
     found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), place)
     assert found.train.X.shape == (50_000, 12_288)
     model = L2SVM(C=1e-4).fit(found.train.X, found.train.y)
-    test, train = (count_correct([model], split.X, split.y)[0] / len(split.y) for split in (found.test, found.train))
+    test = count_correct([model], found.test.X, found.test.y)[0] / len(found.test.y)
     assert abs(test - 0.797) < 0.003
     assert model.gap_.max() < 1e-3
-    assert abs(train - 0.901) < 0.006
