@@ -13,6 +13,7 @@ one size take turns, round after round; what is reported is the median.
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -77,8 +78,6 @@ def run(
     data_dir: Path | None, store: Path | None,
 ) -> None:  # fmt: skip
     """Measure what is missing, contenders taking turns, one line of JSON a measurement."""
-    import time
-
     started = time.perf_counter()
     folder = _features(data_dir, store or cache_folder() / "features")
     for number in range(rounds):

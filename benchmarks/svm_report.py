@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from repr_eval.atomic import write_text
+from repr_eval.tables import markdown_line
 
 Result = dict[str, Any]
 Row = dict[str, str]
@@ -141,8 +142,8 @@ def markdown(rows: list[Row]) -> str:
     if not rows:
         return "not measured\n"
     columns = list(rows[0])
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(row.get(column, "") for column in columns) + " |" for row in rows]
+    lines = [markdown_line(columns), "|" + "---|" * len(columns)]
+    lines += [markdown_line(row.get(column) for column in columns) for row in rows]
     return "\n".join(lines) + "\n"
 
 

@@ -8,14 +8,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from repr_eval.atomic import replacing
 from repr_eval.records import Record
-from repr_eval.tables import TABLES, C_cell, Row, identity, interval_cell, markdown_line, measured_row, newest
+from repr_eval.tables import TABLES, C_cell, Row, family, identity, interval_cell, markdown_line, measured_row, newest
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 BN_ORDER = ("recomputed", "at-hand", "running")
 
@@ -70,17 +73,13 @@ def _groups(records: list[Record], choice: tuple[str, ...], needed: str) -> Iter
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
         settings = record.representation
-        if settings.get("representation") == "discriminator" and needed in settings and _family(record) in TABLES:
+        if settings.get("representation") == "discriminator" and needed in settings and family(record) in TABLES:
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _family(record: Record) -> str:
-    return record.protocol.split("/")[0]
-
-
 def _study_row(record: Record, group: int, **place: int) -> StudyRow:
-    measure = TABLES[_family(record)]
+    measure = TABLES[family(record)]
     return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **place)
 
 
@@ -128,8 +127,10 @@ def _markdown_line(one: StudyRow, extra: bool) -> str:
     ))  # fmt: skip
 
 
-def layers_figure(study: list[StudyRow]) -> Figure:
+def layers_figure(study: list[StudyRow]) -> "Figure":
     """Rate against layer with 95% intervals, two lines a network; a panel for every protocol, data set and labels."""
+    from matplotlib.figure import Figure  # here, for the other commands start without it
+
     panels = _panels(study)
     figure = Figure(figsize=(8.0 * len(panels), 6.4), layout="constrained")
     for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -155,7 +156,7 @@ def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     return list(zip(names, groups, strict=True))
 
 
-def _plot_lines(axes: Axes, rows: list[StudyRow], colour: str, name: str) -> None:
+def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> None:
     together = [one for one in rows if one.first_layer == 1]
     alone = [one for one in rows if one.first_layer == one.last_layer]
     for part, style, marker, words in (
@@ -174,7 +175,7 @@ def _plot_lines(axes: Axes, rows: list[StudyRow], colour: str, name: str) -> Non
         )  # fmt: skip
 
 
-def save_figure(figure: Figure, path: Path) -> None:
+def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure to `path` as a PNG, whole or not at all."""
     with replacing(path) as partial:
         figure.savefig(partial, dpi=110)

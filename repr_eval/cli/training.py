@@ -174,7 +174,8 @@ def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Pa
       repr-eval samples --weights runs/gan/generator.safetensors --n 64 --out samples.png
     """
     generator, info = load_generator(find_weights(weights))
-    noise = draw_noise(n, generator.z_dim, z or info.z or generator.arch.z, generator_for(seed, "samples"))
+    z = z or info.z or generator.arch.z
+    noise = draw_noise(n, generator.z_dim, z, generator_for(seed, "samples"))
     chosen = options.chosen_device(device)
     save_grid(out, generate(generator.to(chosen), noise.to(chosen)))
-    click.echo(f"{out}: {n} images, {z or info.z or generator.arch.z} noise, seed {seed}")
+    click.echo(f"{out}: {n} images, {z} noise, seed {seed}")
