@@ -61,6 +61,8 @@ TRIED: dict[str, Recipe] = {
     "lean-cold": replace(LEAN, temperature=0.1),
     "lean-quarter": replace(LEAN, fakes=0.25),
     "lean-slow-mean": replace(LEAN, beta1=0.9),
+    "lean-slower": replace(LEAN, d_lr_factor=2.5),
+    "lean-slowest": replace(LEAN, d_lr_factor=1.0),
     **RECIPES,
 }
 
