@@ -66,7 +66,7 @@ TRIED: dict[str, Recipe] = {
     **RECIPES,
 }
 
-CURVES = ("random", "paper", "lean", "contrastive")
+CURVES = ("random", "paper", "contrastive")
 
 
 @click.group()
