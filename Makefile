@@ -9,7 +9,7 @@ SMALL := --arch dcgan32-svhn --width 0.5
 
 setup: $(VENV)/.complete
 
-$(VENV)/.complete: pyproject.toml constraints.txt
+$(VENV)/.complete: pyproject.toml setup.py constraints.txt $(wildcard repr_eval/svm/*.c repr_eval/svm/*.h)
 	@$(PYTHON) -c 'import sys; sys.exit("repr-eval needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (make PYTHON=...)" if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
@@ -37,4 +37,4 @@ real-data-test: setup
 	$(VENV)/bin/python -m pytest -m real_data
 
 clean:
-	rm -rf $(VENV) $(DEMO) .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(DEMO) build repr_eval/svm/_products*.so .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -129,13 +129,15 @@ def peak_gb() -> float:
 def limits(X: np.ndarray) -> dict[str, float]:
     """What the machine could do at best: bytes read, products of large matrices; and what a step takes here."""
     from repr_eval.svm.rows import Rows
+    from repr_eval.svm.weighing import Masked
 
     rows, A = Rows(X), torch.randn(8192, 8192, generator=torch.Generator().manual_seed(0))
     V = torch.randn(rows.d, K_LIMIT, generator=torch.Generator().manual_seed(0)) / 1000
+    ones = torch.ones(rows.n, K_LIMIT)
     V[-1], B, words = 0, A.bfloat16(), torch.from_numpy(X.view(np.int64))
 
     def step(rough: bool) -> float:
-        return _median(lambda: rows.scores_and_adjoint(V, lambda r, s: s, rough))
+        return _median(lambda: rows.scores_and_adjoint(V, Masked(ones), rough))
 
     return {
         "read_gb_per_s": X.nbytes / _median(lambda: words.sum()) / 1e9,

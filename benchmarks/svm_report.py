@@ -61,7 +61,7 @@ def versus_rows(results: list[Result]) -> list[Row]:
 def full_rows(results: list[Result]) -> list[Row]:
     """All rows and columns: one cold fit, and the path."""
     rows = []
-    for group in grouped(r for r in results if r["part"] == "full" and r["contender"] == "repr-eval"):
+    for group in grouped(r for r in results if r["part"] in ("full", "grid") and r["contender"] == "repr-eval"):
         first = group[0]
         rows.append({
             "what": f"C = {first['Cs'][0]:g}, cold" if len(first["Cs"]) == 1 else

@@ -35,9 +35,11 @@ from torch import Tensor
 
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.rows import Rows
+from repr_eval.svm.weighing import Hinge
 
-# (rows, D [n, k], g [d, k], C, enough [k], rough) -> s [d, k] with |H s + g| <= about `enough`, X s [n, k], readings
-NewtonSystem = Callable[[Rows, Tensor, Tensor, float, Tensor, bool], tuple[Tensor, Tensor, int]]
+# (rows, D [n, k], g [d, k], C, enough [k], rough, numbers of the classes [k])
+# -> s [d, k] with |H s + g| <= about `enough`, X s [n, k], readings
+NewtonSystem = Callable[[Rows, Tensor, Tensor, float, Tensor, bool, Tensor], tuple[Tensor, Tensor, int]]
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def minimise(
         y, u, o, g, w = Y[:, open_], U[:, open_], O[:, open_], G[:, open_], W[:, open_]
         # Half of the gradient that `tol` allows: the rest is room for the change of the active set.
         enough = 0.5 * (2 * tol * primal[open_]).sqrt()
-        s, q, readings = solve(rows, u * (y * o < 1), g, C, enough, rough)
+        s, q, readings = solve(rows, u * (y * o < 1), g, C, enough, rough, open_)
         t = exact_step_length(y, u, o, q, (w * s).double().sum(0), (s * s).double().sum(0), C)
         W[:, open_] += s * t.to(rows.dtype)
         steps, passes = steps + 1, passes + readings
@@ -102,10 +104,6 @@ def minimise(
 def _objective(problem: Problem, C: float, W: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Scores [n, k], gradient [d, k] and primal objective [k] (float64) at W."""
     rows, Y, U = problem.rows, problem.Y, problem.U
-
-    def weigh(r: slice, s: Tensor) -> Tensor:
-        return U[r] * Y[r] * (1 - Y[r] * s).clamp_min(0)
-
-    O, adjoint = rows.scores_and_adjoint(W, weigh)  # noqa: E741
+    O, adjoint = rows.scores_and_adjoint(W, Hinge(U, Y))  # noqa: E741
     loss = (U * (1 - Y * O).clamp_min(0).square()).double().sum(0)
     return O, W - 2 * C * adjoint, 0.5 * W.double().square().sum(0) + C * loss

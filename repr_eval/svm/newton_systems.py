@@ -5,34 +5,40 @@ from torch import Tensor
 
 from repr_eval.svm.precondition import LeadingDirections
 from repr_eval.svm.rows import Rows
+from repr_eval.svm.weighing import Masked
 
 CG_LIMIT = 500  # iterations in one Newton step
-# A system is solved to this fraction of its right-hand side, in the preconditioner's norm, or as far as is enough; only
-# to the larger one where the goal is farther than FAR times what is enough: the active rows will change a lot yet.
-FORCING, FORCING_FAR, FAR = 0.1, 0.3, 30
+# A system is solved to a fraction of its right-hand side, in the preconditioner's norm, or as far as is enough. The
+# fraction is what the system before missed the truth by (Eisenstat & Walker 1996, choice 1), within these bounds: while
+# the active rows change a lot a better solution of a wrong system is worth nothing, later nothing else is in the way.
+FORCING = 0.01, 0.1
 
 
 class ConjugateGradients:
-    """Preconditioned conjugate gradients: one reading of X an iteration, shared by the classes still at work."""
+    """Preconditioned conjugate gradients: one reading of X an iteration, shared by the classes still at work.
+
+    One object serves the Newton steps of one minimisation, one after the other.
+    """
 
     def __init__(self, preconditioner: LeadingDirections | None = None):
         self.preconditioner = preconditioner
+        self.began: dict[int, float] = {}  # by class, the norm of the right-hand side of the last system
+        self.left: dict[int, float] = {}  # and of what its solution left of it
 
     def __call__(
-        self, rows: Rows, D: Tensor, g: Tensor, C: float, enough: Tensor, rough: bool
+        self, rows: Rows, D: Tensor, g: Tensor, C: float, enough: Tensor, rough: bool, classes: Tensor
     ) -> tuple[Tensor, Tensor, int]:
-        inverse = self.preconditioner.at(D, C) if self.preconditioner else lambda R, classes: R
+        inverse = self.preconditioner.at(D, C) if self.preconditioner else lambda R, live: R
         live = torch.arange(g.shape[1], device=rows.device)
         S, Q, R = torch.zeros_like(g), torch.zeros_like(D), -g
         Z = inverse(R, live)
         P, rz = Z.clone(), (R * Z).sum(0)
-        far = g.double().norm(dim=0) > FAR * enough
-        target = torch.where(far, FORCING_FAR, FORCING) ** 2 * rz
+        left = rz.clone()
+        target = self._forcing(classes.tolist(), rz.sqrt()) ** 2 * rz
         readings = 0
         while readings < CG_LIMIT:
-            mask = D[:, live]
             readings += 1
-            XP, adjoint = rows.scores_and_adjoint(P, lambda r, s, mask=mask: s * mask[r], rough)  # type: ignore[misc]
+            XP, adjoint = rows.scores_and_adjoint(P, Masked(D[:, live]), rough)
             HP = P + 2 * C * adjoint
             step = rz / (P * HP).sum(0)
             S[:, live] += step * P
@@ -40,10 +46,21 @@ class ConjugateGradients:
             R = R - step * HP
             Z = inverse(R, live)
             rz, before = (R * Z).sum(0), rz
+            left[live] = rz
             keep = (R.double().norm(dim=0) > enough[live]) & (rz > target[live])
             if not keep.any():
                 break
             live, R, Z = live[keep], R[:, keep], Z[:, keep]
             P = Z + (rz / before)[keep] * P[:, keep]
             rz = rz[keep]
+        self.left.update(zip(classes.tolist(), left.sqrt().tolist(), strict=True))
         return S, Q, readings
+
+    def _forcing(self, classes: list[int], norms: Tensor) -> Tensor:
+        """To which fraction of its norm each class's right-hand side is to be brought."""
+        found = []
+        for k, norm in zip(classes, norms.tolist(), strict=True):
+            missed = abs(norm - self.left[k]) / self.began[k] if k in self.left else FORCING[1]
+            found.append(min(max(missed, FORCING[0]), FORCING[1]))
+            self.began[k] = norm
+        return norms.new_tensor(found)

@@ -23,6 +23,7 @@ from repr_eval.svm.rows import NotFinite, Rows, product
 
 SAMPLE = 2000, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 512
+DAMPED = 1e-4  # share of the identity that stays within the span of V, so that M is positive whatever the rounding of V
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
 
@@ -38,10 +39,14 @@ class LeadingDirections:
         part = rows.subset(chosen)
         K = part.gram()
         self.V = _leading_directions(part, K, min(directions, m // 2, rows.d))
-        self.Z = rows.scores(self.V, rough=True)
-        if not torch.isfinite(self.Z).all():
+        Z = rows.scores(self.V, rough=True)
+        if not torch.isfinite(Z).all():
             raise NotFinite
-        outside = float(K.diagonal().mean()) - float(self.Z.square().sum() / rows.n)
+        outside = float(K.diagonal().mean()) - float(Z.square().sum() / rows.n)
+        self.Z = Z.to(rows.rough)
+        # Read twice an iteration. In float16 it is orthonormal to 1e-4, what `damped` allows for.
+        stored, self.damped = (torch.float16, DAMPED) if rows.dtype == torch.float32 else (rows.dtype, 0.0)
+        self.basis = Rows(self.V.T.contiguous().to(stored), constant=False)
         self.energy_outside = max(0.0, outside) * rows.n / max(1, rows.d - self.V.shape[1])
 
     def best_start(self, problem: Problem, C: float) -> Tensor:
@@ -58,11 +63,11 @@ class LeadingDirections:
         """M^-1 for the active rows D [n, k] of k classes."""
         tau = 1 + 2 * C * D.mean(0) * self.energy_outside
         inside = self._inverses(D, C)
-        inside.diagonal(dim1=1, dim2=2).sub_(1 / tau[:, None])
+        inside.diagonal(dim1=1, dim2=2).sub_((1 - self.damped) / tau[:, None])
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
-            c = product(self.V.T, R).T[:, :, None]
-            return R / tau[classes] + product(self.V, torch.bmm(inside[classes], c)[:, :, 0].T)
+            c = self.basis.scores(R).T[:, :, None]
+            return R / tau[classes] + self.basis.adjoint(torch.bmm(inside[classes], c)[:, :, 0].T)
 
         return apply
 
@@ -71,7 +76,8 @@ class LeadingDirections:
 
         def inverse(k: int) -> Tensor:
             active = D[:, k].nonzero().squeeze(1)
-            Z = self.Z.index_select(0, active) * D[active, k, None].sqrt()
+            Z = self.Z.index_select(0, active)
+            Z *= D[active, k, None].sqrt().to(Z.dtype)
             B = product(Z.T, Z).double().mul_(2 * C)
             B.diagonal().add_(1)
             return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.V.dtype)

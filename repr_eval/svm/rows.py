@@ -14,18 +14,22 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from repr_eval.svm import compiled
 from repr_eval.svm.cores import on_all_cores
+from repr_eval.svm.weighing import Hinge, Masked
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
 TILE = 7168  # columns of a piece
 COLUMNS = 4096  # at a time, where X is read by columns
 SHARES = 8  # of the blocks
+SHARE_ROWS = 2048  # fewer of them are hardly worth a share's own sums
 GPU_BLOCK_BYTES = 256 << 20
 FEW_COLUMNS = 16
 ROUGH_FROM = 1 << 22  # numbers in X below which rough products save nothing worth having
@@ -106,6 +110,8 @@ class Rows:
 
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
+        if self._compiled(W.shape[1]):
+            return compiled.scores(self.X, self.index, W, self.constant, self._shares())
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         # Many columns of weights do not stay in cache: then the fewer pieces, the better.
@@ -118,26 +124,29 @@ class Rows:
         self._share_out(work, lambda: None, dtype, 4 if wide else 1)
         return scores
 
-    def scores_and_adjoint(
-        self, V: Tensor, weigh: Callable[[slice, Tensor], Tensor], rough: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """S = X V [n, k] and X^T weigh(S) [d, k], each block of rows read once for both.
+    def scores_and_adjoint(self, V: Tensor, weighing: Masked | Hinge, rough: bool = False) -> tuple[Tensor, Tensor]:
+        """S = X V [n, k] and X^T weighing(S) [d, k], each block of rows read once for both.
 
         The sum over blocks is accumulated in float64, or in float32 where it is `rough`.
         """
+        rough = rough and self.rough != self.dtype
+        if self._compiled(V.shape[1], rough):
+            return compiled.scores_and_adjoint(self.X, self.index, V, weighing, self.constant, self._shares(), rough)
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, V.shape[1], dtype=self.dtype, device=self.device)
         forward = self._forward(V, dtype, TILE)
 
         def weighed(rows: slice, x: Tensor, tile: Tile) -> Tensor:
             scores[rows] = s = forward(x, tile)
-            return weigh(rows, s)
+            return weighing(rows, s)
 
         return scores, self._adjoint(weighed, V.shape[1], dtype)
 
     def adjoint(self, M: Tensor) -> Tensor:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
+        if self._compiled(M.shape[1]):
+            return compiled.adjoint(self.X, self.index, M, self.constant, self._shares())
         return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
     def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
@@ -194,6 +203,15 @@ class Rows:
             return result
 
         return on_all_cores(share, np.array_split(starts, shares))
+
+    def _compiled(self, k: int, rough: bool = False) -> bool:
+        return self.dtype == torch.float32 and compiled.suits(self.X, k, rough)
+
+    def _shares(self) -> list[slice]:
+        """All rows, in as many pieces whatever the number of cores, so that sums over them come out the same."""
+        shares = min(self.n, SHARES, max(2, self.n // SHARE_ROWS))
+        ends = np.linspace(0, self.n, shares + 1).astype(int).tolist()
+        return [slice(start, end) for start, end in pairwise(ends)]
 
     def _select(self, rows: slice | Tensor) -> Tensor:
         """Those rows of X as they are stored, without the constant column."""

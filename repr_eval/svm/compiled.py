@@ -1,0 +1,113 @@
+"""The two products of a Newton step as compiled code (products.c): for a few columns, two to five times BLAS.
+
+Part of the package where it was installed with a C compiler, on x86-64 processors with AVX2 or AVX-512; elsewhere the
+same products are made by NumPy and torch in `rows`.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from functools import cache
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from repr_eval.svm.cores import on_all_cores
+from repr_eval.svm.weighing import Hinge, Masked
+
+KINDS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
+GIVEN, SCORES, MASKED, HINGE = range(4)
+MOST_COLUMNS = 128  # of weights, above which a product is large enough for BLAS
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled products; None where there are none for this machine."""
+    for suffix in EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_products{suffix}")
+        if path.is_file():
+            found = ctypes.CDLL(str(path))
+            long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
+            found.products.argtypes = (
+                integer, integer, pointer, long, pointer, long, long, long, integer, pointer, pointer, pointer, integer,
+                pointer, pointer, pointer, pointer,
+            )  # fmt: skip
+            found.products_sums.argtypes = (long, integer, pointer, pointer, long)
+            found.products_sums.restype = None
+            return found if found.products_at_hand(False) else None
+    return None
+
+
+def suits(X: Tensor, k: int, rough: bool = False) -> bool:
+    """Whether there are compiled (rough) products of X [n, d] with k columns of weights."""
+    compiled = library()
+    fits = X.device.type == "cpu" and X.dtype in KINDS and k <= MOST_COLUMNS and (X.stride(1) == 1 or X.shape[1] == 1)
+    return fits and compiled is not None and bool(compiled.products_at_hand(rough))
+
+
+def scores(X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice]) -> Tensor:
+    """X W [n, k] for the rows `index` of X, in blocks that the cores share."""
+    S = torch.empty(_rows(X, index), W.shape[1])
+    _products(X, index, W, constant, blocks, SCORES, S)
+    return S
+
+
+def scores_and_adjoint(
+    X: Tensor, index: Tensor | None, W: Tensor, weighing: Masked | Hinge, constant: bool, blocks: Sequence[slice],
+    rough: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """S = X W [n, k] and X^T weighing(S) [d, k]."""
+    S = torch.empty(_rows(X, index), W.shape[1])
+    if isinstance(weighing, Masked):
+        return S, _products(X, index, W, constant, blocks, MASKED, S, weighing.D, total=True, rough=rough)
+    return S, _products(X, index, W, constant, blocks, HINGE, S, weighing.U, weighing.Y, total=True, rough=rough)
+
+
+def adjoint(X: Tensor, index: Tensor | None, M: Tensor, constant: bool, blocks: Sequence[slice]) -> Tensor:
+    """X^T M [d, k] for M [n, k]."""
+    return _products(X, index, M.new_empty(0, M.shape[1]), constant, blocks, GIVEN, A=M, total=True)
+
+
+def _products(
+    X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice], weighing: int,
+    S: Tensor | None = None, A: Tensor | None = None, B: Tensor | None = None, total: bool = False,
+    rough: bool = False,
+) -> Tensor:  # fmt: skip
+    compiled = library()
+    assert compiled is not None  # `suits` said so
+    d, k = X.shape[1], W.shape[1]
+    V = W[:d].T.contiguous()
+    bias = W[d].contiguous() if constant and len(W) else torch.zeros(k)
+    A, B = (None if M is None else M.contiguous() for M in (A, B))
+
+    def share(rows: slice) -> tuple[np.ndarray, np.ndarray]:
+        G, sums = np.zeros(k * d if total else 0), np.zeros(k)
+        failed = compiled.products(
+            rough, KINDS[X.dtype], X.data_ptr(), X.stride(0), _address(index), rows.start, rows.stop, d, k,
+            V.data_ptr(), bias.data_ptr(), _address(S), weighing, _address(A), _address(B),
+            G.ctypes.data if total else None, sums.ctypes.data,
+        )  # fmt: skip
+        if failed:
+            raise MemoryError("no memory for the blocks of a product")
+        return G, sums
+
+    shares = on_all_cores(share, blocks)
+    adjoint = torch.empty(k, d + constant)
+    if total:
+        G = shares[0][0]
+        for other, _ in shares[1:]:
+            G += other
+        compiled.products_sums(d, k, G.ctypes.data, adjoint.data_ptr(), d + constant)
+        if constant:
+            adjoint[:, d] = torch.from_numpy(sum(sums for _, sums in shares))
+    return adjoint.T
+
+
+def _rows(X: Tensor, index: Tensor | None) -> int:
+    return len(X) if index is None else len(index)
+
+
+def _address(M: Tensor | None) -> int | None:
+    return None if M is None else M.data_ptr()

@@ -1,0 +1,73 @@
+"""The compiled products against float64, and against those of NumPy and torch: every type, shape, weighing and tail."""
+
+import numpy as np
+import pytest
+import torch
+from svm_problems import problem
+
+from repr_eval.svm import L2SVM, compiled
+from repr_eval.svm.rows import Rows
+from repr_eval.svm.weighing import Hinge, Masked
+
+needs_compiled = pytest.mark.skipif(compiled.library() is None, reason="installed without a compiler, or another CPU")
+TYPES = [torch.float16, torch.bfloat16, torch.float32]
+
+
+def matrices(n: int, d: int, k: int, dtype: torch.dtype) -> tuple[torch.Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(n, d, generator=generator).to(dtype)
+    V = torch.randn(d + 1, k, generator=generator) / d**0.5
+    return X, V, torch.rand(n, k, generator=generator), torch.randn(n, k, generator=generator).sign()
+
+
+@needs_compiled
+@pytest.mark.parametrize("rough", [False, True])
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (127, 31, 10), (300, 545, 3), (130, 64, 25), (5, 1100, 12)])
+def test_products_are_right(n: int, d: int, k: int, dtype: torch.dtype, rough: bool) -> None:
+    X, V, U, Y = matrices(n, d, k, dtype)
+    if rough and not compiled.suits(X, k, rough):
+        pytest.skip("no bfloat16 units")
+    A = torch.cat([X, torch.ones(n, 1)], 1).double()
+    S = A @ V.double()
+    tolerance = 0.02 if rough else 1e-5
+    for weighing, M in ((Masked(U), U * S), (Hinge(U, Y), U * Y * (1 - Y * S).clamp_min(0))):
+        found, adjoint = compiled.scores_and_adjoint(
+            X, None, V, weighing, True, [slice(0, n // 2), slice(n // 2, n)], rough
+        )
+        assert (found - S).abs().max() <= tolerance * S.abs().max()
+        expected = A.T @ M
+        assert (adjoint - expected).abs().max() <= tolerance * (1 + expected.abs().max())
+
+
+@needs_compiled
+def test_rows_by_index_and_apart_in_memory() -> None:
+    X, V, U, _ = matrices(200, 70, 4, torch.float16)
+    wide = torch.zeros(200, 99, dtype=torch.float16)
+    wide[:, 7:77] = X
+    index = np.random.default_rng(0).permutation(200)[:150]
+    there, here = Rows(wide[:, 7:77], index), Rows(X.double())
+    assert there._compiled(4)
+    A = torch.cat([X, torch.ones(200, 1)], 1).double()[index]
+    np.testing.assert_allclose(there.scores(V), A @ V.double(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(there.adjoint(U[:150]), A.T @ U[:150].double(), rtol=0, atol=1e-4)
+    assert not here._compiled(4)
+
+
+def test_without_them_the_solution_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    X, y = problem(400, 60, 3)
+    X = X.astype(np.float16)
+    first = L2SVM(C=0.01, tol=1e-6).fit(X, y)
+    monkeypatch.setattr(compiled, "suits", lambda X, k, rough=False: False)
+    second = L2SVM(C=0.01, tol=1e-6).fit(X, y)
+    np.testing.assert_allclose(first.coef_, second.coef_, atol=2e-4)
+    np.testing.assert_allclose(first.primal_, second.primal_, rtol=1e-6)
+
+
+@needs_compiled
+def test_what_they_do_not_take_goes_the_other_way() -> None:
+    X, *_ = matrices(50, 20, 2, torch.float32)
+    assert compiled.suits(X, 2)
+    assert not compiled.suits(X.T.contiguous().T, 2)  # by columns
+    assert not compiled.suits(X.double(), 2)
+    assert not compiled.suits(X, 1000)
