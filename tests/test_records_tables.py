@@ -412,7 +412,7 @@ def test_a_repeat_replaces_its_row(tmp_path: Path) -> None:
 
 PACKAGE = Path(repr_eval.__file__).parent
 LEFT_TO_RIGHT = ["images", "gan", "features", "svm", "protocols", "records", "tables", "studies", "reports"]
-FREE = {"atomic", "torchvision_import"}  # anyone may import them; they import nothing
+FREE = {"atomic", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
 

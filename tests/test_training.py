@@ -412,3 +412,24 @@ def test_checkpoints_need_a_positive_distance(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="checkpoint_every 0"):
         go_on(tmp_path / "run", checkpoint_every=0)
     assert not (tmp_path / "run").exists()
+
+
+def test_too_little_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real_step = Adversaries.step
+
+    def step(self: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+        if len(real) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+        return real_step(self, real, z, number)
+
+    monkeypatch.setattr(Adversaries, "step", step)
+    settings = with_settings(recipe=replace(SETTINGS.recipe, batch_size=8))
+    with pytest.raises(TrainingFailed, match=r"ran out of memory with --batch-size 8 .*: a --batch-size of 2 fits"):
+        train(images(), settings, tmp_path, device=CPU, progress=False)
+
+    def never(self: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(Adversaries, "step", never)
+    with pytest.raises(TrainingFailed, match="not even 2 images fit"):
+        train(images(), settings, tmp_path, device=CPU, resume=True, progress=False)

@@ -7,6 +7,7 @@ import sys
 import click
 
 from repr_eval import __version__
+from repr_eval.ranks import joined
 
 # Command -> module and function. A command's module is imported when it is called: `pack` starts without torch, and so
 # do its worker processes.
@@ -45,7 +46,8 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
+            with joined():
+                return super().invoke(ctx)
         except BrokenPipeError:
             raise  # a reader such as `head` has seen enough: click ends quietly
         except (ValueError, OSError, MemoryError) as error:

@@ -50,7 +50,8 @@ def chosen_device(name: str) -> "torch.device":
     import torch
 
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        # Of several ranks on GPUs each has its own (`repr_eval.ranks`).
+        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps"):

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from repr_eval.gan.networks import GRID, LEAK, Discriminator
+from repr_eval.ranks import here
 
 BN_BATCH = 128  # batch over which statistics are recomputed [released code, svhn_semisup_analysis.py]
 
@@ -40,24 +41,26 @@ def recompute_statistics(
 
     As the released code does it: every batch of 128, in the given order and a shorter last one included, runs through
     the network normalised by its own statistics; the mean over batches of each layer's per-batch mean and of its
-    per-batch (biased) variance are the statistics from then on.
+    per-batch (biased) variance are the statistics from then on. Of several ranks each takes a share of the batches.
     """
     network = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [norm for norm in network.norms if isinstance(norm, nn.BatchNorm2d)]
-    sums = [torch.zeros(2, norm.num_features, dtype=torch.float64, device=device) for norm in norms]
-    starts = range(0, len(images), BN_BATCH)
-    for start in tqdm(starts, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):
+    starts, ranks = range(0, len(images), BN_BATCH), here()
+    found = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
+    mine = starts[ranks.number :: ranks.count]
+    for start in tqdm(mine, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):
         x = to_network(images[start : start + BN_BATCH], device)
         for layer, conv in enumerate(network.convs):
             x = conv(x)
             if layer > 0:
                 norm = norms[layer - 1]
                 variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-                sums[layer - 1] += torch.stack([mean, variance])
+                found[layer - 1][start // BN_BATCH] = torch.stack([mean, variance])
                 x = F.batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
             x = F.leaky_relu_(x, LEAK)
-    for norm, total in zip(norms, sums, strict=True):
-        norm.load_state_dict(dict(zip(("running_mean", "running_var"), total / len(starts), strict=True)), strict=False)
+    for norm, statistics in zip(norms, found, strict=True):
+        mean, variance = sum(ranks.sum(statistics), torch.zeros(())) / len(starts)
+        norm.load_state_dict({"running_mean": mean, "running_var": variance}, strict=False)
     return network.eval()
 
 
@@ -67,11 +70,14 @@ def extract(
 ) -> None:
     """Fill `out` [N, n_features] (any float type, a memory map too) with the features of images uint8 [N, S, S, 3].
 
-    Each image's features depend on no other image: batch norm uses the network's stored statistics.
+    Each image's features depend on no other image: batch norm uses the network's stored statistics. Of several ranks
+    each fills the rows of its share of the batches.
     """
     network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    starts = range(0, len(images), BN_BATCH)
-    for start in tqdm(starts, desc="features", unit="batch", disable=not progress, delay=2, leave=False):
+    starts, ranks = range(0, len(images), BN_BATCH), here()
+    for start in tqdm(
+        starts[ranks.number :: ranks.count], desc="features", unit="batch", disable=not progress, delay=2, leave=False
+    ):
         x = to_network(images[start : start + BN_BATCH], device)
         features = torch.cat([pooled(h) for h in network.activations(x)], 1)
         out[start : start + len(x)] = features.cpu().numpy()

@@ -10,12 +10,14 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from repr_eval.atomic import replacing, write_text
+from repr_eval.ranks import here
 
 STALE_SECONDS = 24 * 3600
 VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers
@@ -36,19 +38,26 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     """
     path = folder / f"{key_of(settings)}.npy"
     dtype = np.dtype(settings["precision"])
-    found = _open(path, shape, dtype)
-    if found is not None:
+    found, ranks = _open(path, shape, dtype), here()
+    if ranks.told(found is not None) and found is not None:
         return found
-    _remove_stale(folder)
-    with replacing(path) as partial:
-        _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
-        array = np.lib.format.open_memmap(partial, "w+", dtype, shape)
+    with replacing(path) if ranks.first else nullcontext(path) as own:
+        partial = ranks.told(own)
+        if ranks.first:
+            _remove_stale(folder)
+            _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
+            np.lib.format.open_memmap(partial, "w+", dtype, shape)
+        ranks.wait()
+        array = np.lib.format.open_memmap(partial, "r+")
         fill(array)
         array.flush()
-        _check_finite(array)
+        ranks.wait()
+        if ranks.first:
+            _check_finite(array)
+            described = json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n"
+            write_text(path.with_suffix(".json"), described)
         del array
-        described = json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n"
-        write_text(path.with_suffix(".json"), described)
+    ranks.wait()
     made = _open(path, shape, dtype)
     if made is None:
         raise OSError(f"{path}: could not be read back after writing")

@@ -1,19 +1,21 @@
 """The two networks, their optimisers, and one step of the game between them."""
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, turned
+from repr_eval.ranks import ALONE, Ranks
 
 Network = TypeVar("Network", Discriminator, Generator)
 
@@ -46,15 +48,36 @@ def _move(average: nn.Module, network: nn.Module, decay: float) -> None:
         mine.copy_(its)
 
 
+class _Turn(nn.Module):
+    """`work`, as the forward pass of a module that holds the networks whose gradients it makes."""
+
+    def __init__(self, work: Callable[..., Any], networks: list[nn.Module]):
+        super().__init__()
+        self.networks, self.work = nn.ModuleList(networks), work
+
+    def forward(self, *arguments: Any) -> Any:
+        return self.work(*arguments)
+
+
+def _averaging(work: Callable[..., Any], networks: list[nn.Module], ranks: Ranks) -> Callable[..., Any]:
+    """`work` itself; with several ranks, such that the gradients it leads to are averaged over them."""
+    if ranks.count == 1:
+        return work
+    return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False)
+
+
 class Adversaries:
     """Discriminator and generator with an Adam each, on one device, in channels-last layout.
 
     D's running batch-norm statistics follow the *real* batches only, as D sees them beside fakes; G's follow its own.
+
+    With several ranks each plays on its share of a batch, with that share's batch statistics and its views compared
+    among themselves; gradients are averaged (DistributedDataParallel). The running statistics are the first rank's.
     """
 
-    def __init__(self, settings: TrainingSettings, device: torch.device):
+    def __init__(self, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE):
         arch, recipe = architecture_named(settings.arch), settings.recipe
-        self.settings, self.recipe, self.device = settings, recipe, device
+        self.settings, self.recipe, self.device, self.ranks = settings, recipe, device, ranks
         self.loss = ADVERSARIAL_LOSSES[recipe.loss]
         self.discriminator = Discriminator(arch, settings.width)
         self.generator = Generator(arch, settings.width * recipe.generator_width, settings.z_dim)
@@ -71,6 +94,9 @@ class Adversaries:
                 ("generator", self._parameters("generator"), recipe.lr),
             )
         }
+
+        self._generate = _averaging(self.generator.forward, [self.generator], ranks)
+        self._judge = _averaging(self._discriminator_losses, [self.discriminator, self.heads], ranks)
 
     def _parameters(self, name: str) -> list[nn.Parameter]:
         """What the optimiser of that name moves."""
@@ -99,10 +125,11 @@ class Adversaries:
         the views and the steps with a penalty. Every batch that D sees is normalised by its own statistics; G plays
         against the D just updated. Differs from the paper's code, which draws a new batch for each of the two updates.
         """
-        views = generator_for(self.settings.seed, "views", number, self.device)
+        turn = number * self.ranks.count + self.ranks.number
+        views = generator_for(self.settings.seed, "views", turn, self.device)
         with self._autocast:
-            fake = self.generator(z)
-            d_loss, other_tasks = self._discriminator_losses(real, fake.detach(), number, views)
+            fake = self._generate(z)
+            d_loss, other_tasks = self._judge(real, fake.detach(), number, views)
         self._update("discriminator", d_loss + other_tasks)
 
         self.discriminator.requires_grad_(False)

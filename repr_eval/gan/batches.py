@@ -8,6 +8,7 @@ from torch import Tensor
 
 from repr_eval.gan.randomness import epoch_order
 from repr_eval.gan.settings import TrainingSettings
+from repr_eval.ranks import ALONE, Ranks
 
 RESIDENT_SHARE = 0.5  # of a GPU's free memory that the images may take
 
@@ -16,10 +17,11 @@ class Batches:
     """Batches of images uint8 [N, S, S, 3] (an array or a memory map), in each epoch's order.
 
     On a GPU that has room for them, all images lie there as uint8: a step then waits for no transfer. Otherwise each
-    batch is read from the array and travels as uint8.
+    batch is read from the array and travels as uint8. Of each batch a rank gets its share.
     """
 
-    def __init__(self, images: np.ndarray, settings: TrainingSettings, device: torch.device):
+    def __init__(self, images: np.ndarray, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE):
+        self.share = ranks.share(settings.batch_size, "batch_size")
         self.images, self.settings, self.device = images, settings, device
         self.resident = _resident(images, device)
 
@@ -32,7 +34,7 @@ class Batches:
                 order, current = epoch_order(s.n_images, s.seed, epoch), epoch
                 if self.resident is not None:
                     order = order.to(self.device)
-            rows = order[position * s.batch_size : (position + 1) * s.batch_size]
+            rows = order[position * s.batch_size : (position + 1) * s.batch_size][self.share]
             yield self._rows(rows).permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _rows(self, rows: Tensor) -> Tensor:

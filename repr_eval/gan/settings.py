@@ -31,6 +31,7 @@ class TrainingSettings:
     z: str | None = None
     seed: int = 0
     precision: str = "fp32"
+    ranks: int = 1  # processes that share each batch, batch norm seeing a share at a time
     recipe: Recipe = PAPER
 
     def resolved(self) -> "TrainingSettings":
@@ -47,7 +48,7 @@ class TrainingSettings:
     def _check(self) -> None:
         scaled(1, self.width)
         self.recipe.check()
-        for name in ("epochs", "z_dim"):
+        for name in ("epochs", "z_dim", "ranks"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is less than 1")
         if self.max_steps is not None and self.max_steps < 1:

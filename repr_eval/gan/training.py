@@ -1,5 +1,7 @@
 """Trains a DCGAN in a run folder that can be killed at any moment and goes on bit for bit where it was.
 
+Several processes may share a run (`repr_eval.ranks`): torchrun starts them, and the folder is the first one's to write.
+
 Everything the next step depends on is either in a checkpoint (parameters, buffers, Adam's moments, the step) or a
 function of the seed and the step (data order, noise: `randomness`), so a run interrupted and resumed passes through
 the same states as one that was not.
@@ -12,8 +14,8 @@ import fcntl
 import json
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,7 @@ from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
 from repr_eval.gan.weights import WeightsInfo, save_weights
+from repr_eval.ranks import Ranks, here
 
 SAMPLES = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
@@ -91,8 +94,8 @@ def _cut_log(path: Path, step: int) -> list[float]:
 class _Log:
     """losses.csv, fed with losses still on the device and written at every look."""
 
-    def __init__(self, path: Path, batch_size: int):
-        self.path, self.batch_size = path, batch_size
+    def __init__(self, path: Path, batch_size: int, ranks: Ranks):
+        self.path, self.batch_size, self.ranks = path, batch_size, ranks
         self.waiting: list[tuple[int, Tensor]] = []
         self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
         self.last = (float("nan"), float("nan"))
@@ -104,9 +107,9 @@ class _Log:
         """Write what is waiting; raise TrainingFailed if it shows that the game broke down."""
         if not self.waiting:
             return
-        values = torch.stack([losses for _, losses in self.waiting]).cpu().tolist()
+        values = self.ranks.sum(torch.stack([losses for _, losses in self.waiting])) / self.ranks.count
         rows = []
-        for (step, _), (d_loss, g_loss) in zip(self.waiting, values, strict=True):
+        for (step, _), (d_loss, g_loss) in zip(self.waiting, values.tolist(), strict=True):
             if not np.isfinite([d_loss, g_loss]).all():
                 raise TrainingFailed(
                     f"step {step}: the loss is NaN or infinite (D {d_loss}, G {g_loss}); the last checkpoint is kept. "
@@ -116,8 +119,9 @@ class _Log:
             self.recent.append(d_loss)
             self.last = (d_loss, g_loss)
         self.waiting.clear()
-        with open(self.path, "a") as file:
-            file.write("".join(rows))
+        if self.ranks.first:
+            with open(self.path, "a") as file:
+                file.write("".join(rows))
         if len(self.recent) == COLLAPSE_WINDOW and np.mean(self.recent) < COLLAPSE_LOSS:
             raise TrainingFailed(
                 f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "
@@ -129,39 +133,43 @@ class _Log:
 class _Run:
     """One training run: the players, the images, the folder."""
 
-    def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device):
-        self.settings, self.out, self.device = settings, out, device
-        self.batches = Batches(images, settings, device)
-        self.players = Adversaries(settings, device)
+    def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device, ranks: Ranks):
+        self.settings, self.out, self.device, self.ranks = settings, out, device, ranks
+        self.batches = Batches(images, settings, device, ranks)
+        self.noise_share = ranks.share(settings.recipe.n_fakes, "fakes a step:")
+        self.players = Adversaries(settings, device, ranks)
         self.step = 0
         self.stored_step = -1
-        self.log = _Log(out / LOG, settings.batch_size)
+        self.log = _Log(out / LOG, settings.batch_size, ranks)
         self.fixed_noise = draw_noise(
             SAMPLES, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
         ).to(device)
 
     def restore(self) -> None:
-        found = load_checkpoint(self.out, self.device)
+        found = load_checkpoint(self.out, self.device) if self.ranks.first else None
+        self.ranks.wait()  # the first may put a damaged file aside
+        found = found or load_checkpoint(self.out, self.device)
         if found:
             self.step, tensors = found
             self.players.load_state(tensors)
             self.stored_step = self.step
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
-        self.log.recent.extend(_cut_log(self.out / LOG, self.step))
+        losses = _cut_log(self.out / LOG, self.step) if self.ranks.first else []
+        self.log.recent.extend(self.ranks.told(losses))
 
     def advance(self, real: Tensor) -> None:
         s = self.settings
         generator = generator_for(s.seed, "noise", self.step, self.device)
         z = draw_noise(s.recipe.n_fakes, s.z_dim or 0, s.z or "", generator)
-        losses = self.players.step(real, z, self.step)
+        losses = self.players.step(real, z[self.noise_share], self.step)
         self.step += 1
         self.log.add(self.step, losses)
 
     def store(self) -> None:
         """Write a checkpoint, unless this very step has one."""
         self.log.look()
-        if self.step == self.stored_step:
+        if self.step == self.stored_step or not self.ranks.first:
             return
         try:
             save_checkpoint(self.out, self.step, self.players.state())
@@ -173,6 +181,8 @@ class _Run:
 
     def publish(self) -> None:
         """Write both networks' weights and, at the end of an epoch, the sample grid."""
+        if not self.ranks.first:
+            return
         s = self.settings
         for name, network in (
             ("discriminator", self.players.published_discriminator),
@@ -217,22 +227,52 @@ def train(
 
     `stop` is asked after every step; once True, the state is stored and the result says `finished=False`.
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
-    on NaN or collapse.
+    on NaN or collapse. Of several ranks (`repr_eval.ranks`) each calls it; the first one writes.
     """
-    settings = settings.resolved()
+    ranks = here()
+    settings = replace(settings, ranks=ranks.count).resolved()
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every {checkpoint_every} is less than 1")
     check_images(images, settings, architecture_named(settings.arch).image_size)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with _exclusive(out):
-        _prepare_folder(out, settings, resume)
-        run = _Run(images, settings, out, device)
-        run.restore()
-        return _loop(run, checkpoint_every, stop, progress)
+    with _exclusive(out) if ranks.first else nullcontext():
+        if ranks.first:
+            _prepare_folder(out, settings, resume)
+        ranks.wait()
+        try:
+            return _loop(_Run(images, settings, out, device, ranks), checkpoint_every, stop, progress and ranks.first)
+        except torch.OutOfMemoryError as error:
+            reason = str(error).split(". ")[0]
+        # Here the run is gone, and its memory is free.
+        fits = _batch_that_fits(settings, device)
+        advice = f"a --batch-size of {fits} fits" if fits else "not even 2 images fit; try a smaller --width"
+        raise TrainingFailed(
+            f"{device} ran out of memory with --batch-size {settings.batch_size} ({reason}): {advice}, in a new --out. "
+            "The last checkpoint is kept"
+        )
+
+
+def _batch_that_fits(settings: TrainingSettings, device: torch.device) -> int:
+    """The largest batch, of the settings' own halved and halved again, that a step has room for; 0 where none has."""
+    size = settings.batch_size // 2
+    while size >= 2:
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+        smaller = replace(settings, ranks=1, recipe=replace(settings.recipe, batch_size=size))
+        side = architecture_named(settings.arch).image_size
+        try:
+            players = Adversaries(smaller, device)
+            noise = torch.zeros(smaller.recipe.n_fakes, settings.z_dim or 0, device=device)
+            players.step(torch.zeros(size, 3, side, side, device=device), noise, 0)
+            return size
+        except torch.OutOfMemoryError:
+            size //= 2
+    return 0
 
 
 def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:
+    run.restore()
     settings = run.settings
     stopped = False
     with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
@@ -242,7 +282,7 @@ def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: 
             if run.step % LOOK_EVERY == 0:
                 run.log.look()
                 bar.set_postfix(d=f"{run.log.last[0]:.3f}", g=f"{run.log.last[1]:.3f}")
-            stopped = stop()
+            stopped = run.ranks.any(stop())
             end_of_epoch = run.step % settings.steps_per_epoch == 0
             if stopped or end_of_epoch or run.step % checkpoint_every == 0:
                 run.store()

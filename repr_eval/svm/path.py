@@ -11,7 +11,7 @@ from repr_eval.svm.newton_systems import ConjugateGradients
 from repr_eval.svm.precondition import LeadingDirections
 from repr_eval.svm.rows import NotFinite, Rows
 
-FEW_ROWS = 8192  # up to so many rows, and fewer than columns, the Gram matrix is the cheaper way
+FEW_ROWS = 4096  # up to so many rows, and fewer than columns, the Gram matrix is the cheaper way
 PRECONDITION_FROM = 1000  # rows or columns below which conjugate gradients need no help
 
 

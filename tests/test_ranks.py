@@ -1,0 +1,141 @@
+"""Several processes on one job, started by torchrun as a user would, over gloo."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from repr_eval.ranks import Ranks
+
+WAIT = 120  # seconds
+
+
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("ranks") / "images.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
+    return path
+
+
+def command(ranks: int, *arguments: str) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    return [*launcher, "-m", "repr_eval", *arguments]
+
+
+def run(ranks: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        command(ranks, *arguments), capture_output=True, text=True, timeout=WAIT, env=environment, check=False
+    )
+
+
+def training(packed: Path, out: Path, steps: int, *more: str) -> tuple[str, ...]:
+    settings = ("--arch", "dcgan32-svhn", "--width", "0.05", "--batch-size", "8", "--epochs", "1000")
+    return (
+        "train-gan", "--data", str(packed), "--out", str(out), "--max-steps", str(steps), *settings, "--device", "cpu",
+        *more,
+    )  # fmt: skip
+
+
+def test_two_ranks_train_one_network_and_resume_exactly(packed: Path, tmp_path: Path) -> None:
+    recipe = ("--recipe", "contrastive")
+    whole = run(2, *training(packed, tmp_path / "whole", 6, *recipe))
+    assert whole.returncode == 0, whole.stderr
+    assert run(2, *training(packed, tmp_path / "parts", 3, *recipe)).returncode == 0
+    assert run(2, *training(packed, tmp_path / "parts", 6, *recipe, "--resume")).returncode == 0
+    for name in ("checkpoint-000000006", "discriminator", "generator"):
+        one, other = (load_file(tmp_path / folder / f"{name}.safetensors") for folder in ("whole", "parts"))
+        assert all(np.array_equal(one[key], other[key]) for key in one)
+    logs = [(tmp_path / folder / "losses.csv").read_text() for folder in ("whole", "parts")]
+    assert logs[0] == logs[1]
+    assert len(logs[0].splitlines()) == 7
+    assert json.loads((tmp_path / "whole" / "settings.json").read_text())["settings"]["ranks"] == 2
+
+    alone = run(1, *training(packed, tmp_path / "whole", 8, *recipe, "--resume"))
+    assert alone.returncode != 0
+    assert "ranks 2 -> 1" in alone.stderr
+
+
+AVERAGING = """
+import copy, torch
+from repr_eval.gan.adversaries import _averaging
+from repr_eval.ranks import here, joined
+
+with joined():
+    ranks = here()
+    torch.manual_seed(0)
+    network, images = torch.nn.Linear(3, 2), torch.randn(8, 3)
+    whole = copy.deepcopy(network)
+    whole(images).square().mean().backward()
+    loss = _averaging(lambda x: network(x).square().mean(), [network], ranks)
+    loss(images[ranks.share(8, "batch")]).backward()
+    torch.testing.assert_close(network.weight.grad, whole.weight.grad)
+    assert ranks.count == 2
+    assert ranks.any(ranks.number == 1) and not ranks.any(False)
+    assert ranks.told(ranks.number) == 0
+"""
+
+
+def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
+    script = tmp_path / "averaging.py"
+    script.write_text(AVERAGING)
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    done = subprocess.run(launcher, capture_output=True, text=True, timeout=WAIT, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_killed_rank_ends_the_job_and_leaves_the_checkpoint(packed: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    arguments = training(packed, out, 1_000_000, "--checkpoint-every", "5")
+    job = subprocess.Popen(
+        command(2, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        deadline = time.monotonic() + WAIT
+        while not list(out.glob("checkpoint-*")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        children = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True, check=True)
+        os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+        _, errors = job.communicate(timeout=WAIT)
+    finally:
+        job.kill()
+    assert job.returncode != 0, errors
+    stored = sorted(out.glob("checkpoint-*"))
+    assert stored
+    load_file(stored[-1])
+    assert not list(out.glob(".partial-*"))
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(packed: Path, tmp_path: Path) -> None:
+    done = run(3, *training(packed, tmp_path / "run", 1))
+    assert done.returncode != 0
+    assert "batch_size 8 cannot be shared by 3 ranks" in done.stderr
+
+
+def test_features_are_the_same_bits_on_two_ranks(tmp_path: Path) -> None:
+    arguments = ("digits", "--weights", "random", "--arch", "dcgan32-svhn", "--width", "0.05", "--device", "cpu")
+    for ranks in (1, 2):
+        where = ("--out", str(tmp_path / f"out{ranks}"), "--store", str(tmp_path / f"store{ranks}"))
+        done = run(ranks, *arguments, *where)
+        assert done.returncode == 0, done.stderr
+    one, two = (sorted((tmp_path / f"store{ranks}").glob("*.npy")) for ranks in (1, 2))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert one
+    for mine, other in zip(one, two, strict=True):
+        np.testing.assert_array_equal(np.load(mine), np.load(other))
+    assert len((tmp_path / "out2" / "records.jsonl").read_text().splitlines()) == 1
+
+
+def test_shares_cover_the_batch() -> None:
+    assert [Ranks(number, 4).share(8, "batch") for number in range(4)] == [slice(k, k + 2) for k in (0, 2, 4, 6)]
+    with pytest.raises(ValueError, match="batch 6 cannot be shared by 4 ranks"):
+        Ranks(0, 4).share(6, "batch")
