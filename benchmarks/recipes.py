@@ -1,6 +1,7 @@
 """The study of recipes: trains a discriminator a recipe on unlabelled images and takes its proxy score.
 
     python -m benchmarks.recipes run --data imagenet32.npy --width 0.25 --images 50000 paper rotation ...
+    python -m benchmarks.recipes score RUN_FOLDER RUN_FOLDER/checkpoint-000001000.safetensors ...
     python -m benchmarks.recipes table
 
 `run` appends one line of JSON a measurement to benchmarks/results/recipes.jsonl: settings, seed, images seen, seconds
@@ -9,6 +10,7 @@ recipes.csv and recipes.png from them.
 """
 
 import json
+import re
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,16 +19,18 @@ from typing import Any
 
 import click
 import torch
+from safetensors.torch import load_file
 
 from benchmarks import recipes_table
 from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
 from benchmarks.recipes_table import accuracy
-from repr_eval.features.representations import from_weights, untrained
+from repr_eval.features.representations import DiscriminatorFeatures, Representation, from_weights, untrained
+from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe
-from repr_eval.gan.settings import TrainingSettings
-from repr_eval.gan.training import DISCRIMINATOR, TrainingFailed, train
+from repr_eval.gan.settings import TrainingSettings, read_settings
+from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.records import commit, machine, versions
 
@@ -96,11 +100,41 @@ def run(
         ).resolved()  # fmt: skip
         folder = work / f"{name}-w{width:g}-s{seed}-{precision}"
         for seen in sorted(images) if name != "random" else [0]:
-            record = _measured(name, settings, found, seen, folder, scored)
-            RESULTS.mkdir(exist_ok=True)
-            with open(RECORDS, "a") as file:
-                file.write(json.dumps(record) + "\n")
-            click.echo(_summary(record))
+            _append(_measured(name, settings, found, seen, folder, scored))
+
+
+@main.command()
+@click.argument("folder", type=click.Path(path_type=Path, exists=True))
+@click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
+def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
+    """Score the discriminators in CHECKPOINTS of the train-gan run in FOLDER, on its way or at its end."""
+    scored, settings = proxy_data(work / "proxy.npz"), read_settings(folder / SETTINGS)
+    for path in checkpoints:
+        found = re.search(r"(\d+)\.safetensors$", path.name)
+        if found is None:
+            raise click.ClickException(f"{path}: the name of a checkpoint ends in its step")
+        players = Adversaries(settings, torch.device("cpu"))
+        players.load_state(load_file(path))
+        representation = DiscriminatorFeatures(players.published_discriminator, "", settings.data, progress=False)
+        record = _described(settings.recipe.name, settings, int(found[1])) | _scored(representation, scored)
+        _append(record)
+
+
+def _described(name: str, settings: TrainingSettings, steps: int) -> dict[str, Any]:
+    """What every record says before anything is measured."""
+    return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"), "recipe": name,
+        "images_seen": steps * settings.batch_size, "settings": settings.to_json(), "machine": machine("no GPU"),
+        "versions": versions(), "commit": commit(),
+    }  # fmt: skip
+
+
+def _append(record: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    with open(RECORDS, "a") as file:
+        file.write(json.dumps(record) + "\n")
+    click.echo(_summary(record))
 
 
 def _measured(
@@ -109,11 +143,7 @@ def _measured(
     """Train on to `seen` images and score; one record."""
     steps = seen // settings.batch_size
     settings = replace(settings, max_steps=steps or None)
-    record: dict[str, Any] = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"), "recipe": name, "images_seen": steps
-        * settings.batch_size, "settings": settings.to_json(), "machine": machine("no GPU"), "versions": versions(),
-        "commit": commit(),
-    }  # fmt: skip
+    record = _described(name, settings, steps)
     started = time.perf_counter()
     if steps:
         before = latest_step(folder)
@@ -130,9 +160,13 @@ def _measured(
         representation = from_weights(folder / DISCRIMINATOR, progress=False)
     else:
         representation = untrained(settings.arch, settings.width, settings.seed, progress=False)
+    return record | _scored(representation, scored)
+
+
+def _scored(representation: Representation, data: ProxyData) -> dict[str, Any]:
     started = time.perf_counter()
-    result = proxy(representation, scored)
-    return record | {
+    result = proxy(representation, data)
+    return {
         "labels_a_class": LABELS, "C": result.C, "C_at_edge": result.at_edge, "validation_n": result.n,
         "validation_correct": result.correct,
         "seconds_of_proxy": round(time.perf_counter() - started, 1),

@@ -2,8 +2,9 @@
 
     python -m benchmarks.svm_contenders TASK FOLDER
 
-Every contender is asked for the minimum of the same objective. Its own tolerance is what brings it to within 1e-4 of
-the minimum on these features (TOLERANCES); how far it came is measured here, in float64, and stored.
+Every contender is asked for the minimum of the same objective. Its own tolerance (TOLERANCES) is what brings every
+class to within 1e-4 of its minimum on these features, and not much nearer; how far it came is measured here, in
+float64, and stored.
 """
 
 import json
@@ -22,7 +23,8 @@ from sklearn.svm import LinearSVC
 
 from repr_eval.svm import L2SVM, fit_path
 
-TOLERANCES = {"repr-eval": 1e-4, "LinearSVC dual": 3e-2, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3}
+TOLERANCES = {"repr-eval": 1e-3, "LinearSVC dual": 1e-1, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3}
+STRICTER = {("LinearSVC dual", 2_000): 3e-2}  # with 0.1 it ends 3e-4 above the minimum there
 CONTENDERS = tuple(TOLERANCES)
 GAP = 1e-3  # where repr-eval is measured on its own
 
@@ -168,7 +170,7 @@ def measure(task: Task, folder: Path) -> dict[str, Any]:
     before = peak_gb()
     if task.contender == "limits":
         return {**task.as_dict(), "seconds": 0.0, "peak_gb": before, **limits(X)}
-    tol = TOLERANCES[task.contender] if task.part == "versus" else GAP
+    tol = STRICTER.get((task.contender, task.n), TOLERANCES[task.contender]) if task.part == "versus" else GAP
     started = time.perf_counter()
     weights, told = FITS[task.contender](X, y, task.Cs, tol)
     seconds, peak = time.perf_counter() - started, peak_gb()

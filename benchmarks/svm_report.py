@@ -33,12 +33,12 @@ def middle(group: Sequence[Result], name: str) -> float:
 
 
 def versus_rows(results: list[Result]) -> list[Row]:
-    """Contenders at each number of rows; the excess is over the lowest objective that anyone reached, summed up."""
+    """Contenders at each number of rows; the excess is the worst class's, over the lowest that anyone reached."""
     rows = []
     groups = grouped(result for result in results if result["part"] == "versus")
     for n in sorted({group[0]["n"] for group in groups}):
         same = [group for group in groups if group[0]["n"] == n]
-        lowest = min(sum(result["objective"]) for group in same for result in group)
+        lowest = np.min([result["objective"] for group in same for result in group], axis=0)
         ours = next((middle(group, "seconds") for group in same if group[0]["contender"] == "repr-eval"), None)
         for group in same:
             seconds = middle(group, "seconds")
@@ -50,7 +50,7 @@ def versus_rows(results: list[Result]) -> list[Row]:
                 "times repr-eval's": f"{seconds / ours:.1f}" if ours else "",
                 "peak memory, GB": f"{middle(group, 'peak_gb'):.2f}",
                 "of it features, GB": f"{n * group[0]['d'] * 2 / 1e9:.2f}",
-                "objective, relative excess": f"{max(sum(r['objective']) for r in group) / lowest - 1:.0e}",
+                "objective, relative excess": f"{np.max([r['objective'] / lowest for r in group]) - 1:.0e}",
                 "test accuracy": f"{100 * group[0]['test_correct'] / group[0]['n_test']:.2f}%",
                 "measurements": str(len(group)),
                 "commit": ", ".join(sorted({str(r["commit"])[:7] for r in group})),
@@ -202,6 +202,9 @@ def _most_frequent(values: list[int]) -> int:
 
 
 HEAD = """# Benchmarks
+
+How fast training is: [results/train.md](results/train.md) (`python -m benchmarks.train`). Which recipe was chosen, and
+by what: [results/recipes.md](results/recipes.md) (`python -m benchmarks.recipes`).
 
 ## The L2-SVM
 

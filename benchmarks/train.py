@@ -2,7 +2,8 @@
 
     python -m benchmarks.train --width 0.5 --width 1
 
-The two are run in turns, so that a busier minute of the machine meets both. Writes benchmarks/results/train.json.
+All contenders are run in turns, so that a busier minute of the machine meets each. Writes train.json, and train.md from
+it, to benchmarks/results.
 """
 
 import json
@@ -142,6 +143,42 @@ def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict
     }
 
 
+def markdown(stored: dict[str, Any]) -> str:
+    """What train.json holds, as tables."""
+    lines = [
+        f"Written by `{stored['command']}` on {stored['machine']}, commit {stored['commit'][:7]}.",
+        "Plain is a DCGAN in the manner of PyTorch's own example (float32, NCHW, DataLoader). The limit is what the",
+        "convolutions and products of a step take at the rate that this machine reaches on each of them alone.",
+        "",
+        "| width | training | images/s, median step | times plain | limit, images/s | share of it |",
+        "|---:|---|---:|---:|---:|---:|",
+    ]
+    for result in stored["results"]:
+        for name, rate in result["rates"].items():
+            precision = name.rpartition(", ")[2]
+            of_paper = name.startswith("paper, ")  # the limit is that of the paper's step
+            limit = f"{result['arithmetic_limit_images_a_second'][precision]:.0f}" if of_paper else ""
+            share = f"{result['share_of_limit'][precision]:.0%}" if of_paper else ""
+            lines.append(
+                f"| {result['width']:g} | {name} | {rate['images_a_second']:.0f} | {result['times_plain'][name]:.1f} "
+                f"| {limit} | {share} |"
+            )
+    lines += ["| | on a CUDA GPU | not measured | | | |"] if "no GPU" in str(stored["machine"]) else []
+    lines += [
+        "", "Fixed costs, bfloat16, paper's recipe:", "",
+        "| width | a command with one step, s | a checkpoint, s | its size, MB | peak memory, MB |",
+        "|---:|---:|---:|---:|---:|",
+    ]  # fmt: skip
+    for result in stored["results"]:
+        fixed = result["fixed"]
+        lines.append(
+            f"| {result['width']:g} | {fixed['seconds_of_a_command_with_one_step']:.1f} "
+            f"| {fixed['seconds_of_a_checkpoint']:.2f} | {fixed['checkpoint_megabytes']:.0f} "
+            f"| {fixed['peak_memory_megabytes']:,} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 @click.command()
 @click.option("--width", "widths", multiple=True, type=float, default=(0.5, 1.0), show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="Turns that each takes.")
@@ -151,11 +188,12 @@ def main(widths: tuple[float, ...], rounds: int, steps: int, device: str) -> Non
     """Measure, print and store."""
     results = {
         "command": f"python -m benchmarks.train {' '.join(sys.argv[1:])}".strip(),
-        "machine": machine(device), "versions": versions(), "commit": commit(),
+        "machine": machine("no GPU" if device == "cpu" else device), "versions": versions(), "commit": commit(),
         "results": [measure(width, rounds, steps, torch.device(device)) for width in widths],
     }  # fmt: skip
     text = json.dumps(results, indent=2)
     write_text(RESULTS, text + "\n")
+    write_text(RESULTS.with_suffix(".md"), markdown(results))
     click.echo(text)
 
 

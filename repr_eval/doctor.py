@@ -13,6 +13,7 @@ from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
 from repr_eval.images.locate import DataRoot, cache_folder
 from repr_eval.records import machine, versions
+from repr_eval.svm.compiled import library
 
 # Jobs by images (training, test): what `fits` is about.
 _JOBS = {"cifar10-svm": (50_000, 10_000), "svhn": (73_257, 26_032)}
@@ -33,6 +34,7 @@ def report(root: DataRoot, out: Path) -> Iterator[str]:
     """The report, line by line."""
     yield "versions: " + ", ".join(f"{name} {number}" for name, number in versions().items())
     yield "device: " + machine("cuda: " + torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA")
+    yield "L2-SVM: " + _products()
     total, available = memory_bytes()
     yield f"memory: {total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
     store = cache_folder() / "features"
@@ -47,6 +49,13 @@ def report(root: DataRoot, out: Path) -> Iterator[str]:
         yield f"  {name}: " + (f"in {where}" if where else f"not found ({layout}); --download fetches it")
     yield from _weights()
     yield from _jobs(available, free)
+
+
+def _products() -> str:
+    compiled = library()
+    if compiled is None:
+        return "products by NumPy and torch: the compiled ones need x86-64 with AVX2, and a C compiler at installation"
+    return "compiled products in float32" + (" and bfloat16" if compiled.products_at_hand(True) else "")
 
 
 def _weights() -> Iterator[str]:

@@ -10,7 +10,7 @@ import torch
 from dying_training import SETTINGS
 from torch import nn
 
-from benchmarks import arithmetic, recipes_table
+from benchmarks import arithmetic, recipes_table, train
 from benchmarks.plain_dcgan import PlainGan, plain_discriminator, plain_generator
 from benchmarks.proxy import ProxyData, proxy
 from repr_eval.features.representations import Pixels
@@ -118,3 +118,22 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
     assert "failed: NaN" in lines[4]
     assert (tmp_path / "recipes.png").stat().st_size > 0
     assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 4
+
+
+def test_the_table_of_training_says_what_was_stored() -> None:
+    rates = {"plain": 20.0, "paper, fp32": 30.0, "paper, bf16": 70.0, "contrastive, bf16": 50.0}
+    fixed = {
+        "seconds_of_a_command_with_one_step": 6.0, "seconds_of_a_checkpoint": 0.5, "checkpoint_megabytes": 200.0,
+        "peak_memory_megabytes": 1500,
+    }  # fmt: skip
+    result = {
+        "width": 1.0, "rates": {name: {"images_a_second": rate} for name, rate in rates.items()},
+        "times_plain": {name: rate / 20 for name, rate in rates.items()}, "fixed": fixed,
+        "arithmetic_limit_images_a_second": {"fp32": 60.0, "bf16": 100.0}, "share_of_limit": {"fp32": 0.5, "bf16": 0.7},
+    }  # fmt: skip
+    stored = {"command": "c", "machine": "two cores, no GPU", "commit": "abcdefghi", "results": [result]}
+    lines = train.markdown(stored).splitlines()
+    assert "| 1 | plain | 20 | 1.0 |  |  |" in lines
+    assert "| 1 | paper, bf16 | 70 | 3.5 | 100 | 70% |" in lines
+    assert "| 1 | contrastive, bf16 | 50 | 2.5 |  |  |" in lines
+    assert "| 1 | 6.0 | 0.50 | 200 | 1,500 |" in lines

@@ -291,7 +291,7 @@ OTHER_CHOICES: dict[str, Any] = {
 
 
 def test_only_the_length_of_a_run_may_change() -> None:
-    assert {*OTHER, *EXTENDABLE, "recipe"} == {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert {*OTHER, *EXTENDABLE, "recipe", "ranks"} == {field.name for field in dataclasses.fields(TrainingSettings)}
     assert set(OTHER_CHOICES) == {field.name for field in dataclasses.fields(Recipe)}
     assert set(EXTENDABLE) == {"epochs", "max_steps"}
 

@@ -21,8 +21,8 @@ from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
 
-SAMPLE = 2000, 4000  # rows, at least and at most; between them an eighth of all
-DIRECTIONS = 512
+SAMPLE = 1500, 4000  # rows, at least and at most; between them an eighth of all
+DIRECTIONS = 256, 512  # at least and at most; between them one for 40 rows
 DAMPED = 1e-4  # share of the identity that stays within the span of V, so that M is positive whatever the rounding of V
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
@@ -33,12 +33,13 @@ Inverse = Callable[[Tensor, Tensor], Tensor]  # (residuals [d, k], their classes
 class LeadingDirections:
     """V, Z and the energy outside, for `rows`."""
 
-    def __init__(self, rows: Rows, sample: int | None = None, directions: int = DIRECTIONS):
+    def __init__(self, rows: Rows, sample: int | None = None, directions: int | None = None):
         m = min(sample or min(max(SAMPLE[0], rows.n // 8), SAMPLE[1]), rows.n)
+        r = directions or min(max(DIRECTIONS[0], rows.n // 40), DIRECTIONS[1])
         chosen = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
         part = rows.subset(chosen)
         K = part.gram()
-        self.V = _leading_directions(part, K, min(directions, m // 2, rows.d))
+        self.V = _leading_directions(part, K, min(r, m // 2, rows.d))
         Z = rows.scores(self.V, rough=True)
         if not torch.isfinite(Z).all():
             raise NotFinite

@@ -64,7 +64,7 @@ class Rows:
     def __init__(self, X: np.ndarray | Tensor, index: np.ndarray | None = None, constant: bool = True):
         self.X = _as_tensor(X)
         self.device = self.X.device
-        self.index = None if index is None else torch.from_numpy(np.ascontiguousarray(index)).to(self.device)
+        self.index = None if index is None else torch.from_numpy(np.ascontiguousarray(index, np.int64)).to(self.device)
         self.constant = constant
         self.n = len(self.X) if index is None else len(index)
         self.d = self.X.shape[1] + constant
