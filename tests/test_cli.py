@@ -414,7 +414,7 @@ BAD = [
     (DIGITS + "--weights random --layers 5-7", "layers 5-7: untrained discriminator .* has layers 1 to 6"),
     (DIGITS + "--weights pixels --layers 1", "layers 1-1: raw pixels has no layers to choose from"),
     (DIGITS + "--weights random --layers 3-1", "--layers '3-1': needs a range of layers such as 1-4, or one layer"),
-    (DIGITS + "--weights pixels --bn running", "--bn running: raw pixels have no batch norm"),
+    (DIGITS + "--weights pixels --bn running", "--bn running: pixels has no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),
     (DIGITS + "--weights {in}/other.safetensors", "{in}/other.safetensors: tensor convs.0.weight is "),

@@ -12,6 +12,7 @@ import click
 
 from repr_eval.cli import options
 from repr_eval.evaluation import Place, Protocol, evaluate, extracted, measure
+from repr_eval.features.kmeans import KMeansFeatures
 from repr_eval.features.representations import BN_MODES, Pixels, Representation, from_weights, untrained
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
@@ -25,12 +26,15 @@ from repr_eval.records import Record
 from repr_eval.reports import write_reports
 from repr_eval.tables import TABLES, measured_row
 
+KMEANS = 1600  # centroids, of the paper's first figure
+
 _SHARED = (
-    click.option("--weights", help="A .safetensors file, a name from pretrained/, or the controls random and pixels. "
-                 "Default: the best shipped model."),
+    click.option("--weights", help="A .safetensors file, a name from pretrained/, or the controls random and pixels, "
+                 "or kmeans. Default: the best shipped model."),
     click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
                  help="Of --weights random."),
     click.option("--width", default=1.0, show_default=True, help="Of --weights random."),
+    click.option("--centroids", type=click.IntRange(2), default=KMEANS, show_default=True, help="Of --weights kmeans."),
     click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
                  help="Batch-norm statistics: recomputed over the training images; of each split's own images "
                  "(at-hand), which sees the test images together; or those stored with the weights (running)."),
@@ -61,15 +65,17 @@ def _with(*given: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _representation(
-    weights: str | None, arch: str, width: float, bn: str, seed: int, device: str
+    weights: str | None, arch: str, width: float, centroids: int, bn: str, seed: int, device: str
 ) -> tuple[Representation, str]:
     chosen = options.chosen_device(device)
     if weights != "random" and (arch != "dcgan32" or width != 1.0):
         raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
-    if weights == "pixels":
+    if weights != "kmeans" and centroids != KMEANS:
+        raise ValueError("--centroids describes --weights kmeans")
+    if weights in ("pixels", "kmeans"):
         if bn != "recomputed":
-            raise ValueError(f"--bn {bn}: raw pixels have no batch norm; leave it out")
-        return Pixels(), str(chosen)
+            raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
+        return (Pixels() if weights == "pixels" else KMeansFeatures(centroids, seed, device=chosen)), str(chosen)
     if weights == "random":
         if bn == "running":
             raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
@@ -104,7 +110,7 @@ def _job(data: LabelledImages, settings: dict[str, Any]) -> _Job:
     if data.remark:
         click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     representation, device = _representation(
-        *(settings[name] for name in ("weights", "arch", "width", "bn", "seed", "device"))
+        *(settings[name] for name in ("weights", "arch", "width", "centroids", "bn", "seed", "device"))
     )
     options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"

@@ -1,0 +1,138 @@
+"""One layer of K-means features [Coates, Lee & Ng 2011, sections 3.1 and 3.2; settings of their released code].
+
+Learned from unlabelled images: patches of 6x6 pixels, each brought to mean 0 and variance 1 (plus 10 on the scale of
+pixels 0 to 255), whitened by ZCA (plus 0.1 to each eigenvalue), and clustered by K-means. An image's features: at every
+position of a 6x6 window, stride 1, with z_k the distance of its whitened patch to centroid k,
+
+    f_k = max(0, mean(z) - z_k)                                                                     ("triangle")
+
+summed up over each quadrant of the image, 4K numbers, standardised over the training images [section 4.2, footnote].
+Differs from the paper: the mean and variance of that last step come from 10,000 of the training images.
+"""
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from repr_eval.features.representations import Description
+
+PATCH = 6
+N_PATCHES = 400_000
+ITERATIONS = 50
+CONTRAST, WHITENING = 10.0, 0.1  # added to a patch's variance, and to each eigenvalue
+BLOCK = 10_000  # patches at a time
+STANDARDISED_BY = 10_000  # images
+SPREAD = 0.01  # added to the variance of a feature
+
+
+def patches_of(images: Tensor) -> Tensor:
+    """All 6x6 patches of images float [N, 3, S, S], stride 1, row by row: [N * (S - 5)^2, 108]."""
+    return F.unfold(images, PATCH).transpose(1, 2).reshape(-1, images.shape[1] * PATCH * PATCH)
+
+
+def normalised(patches: Tensor) -> Tensor:
+    """Every patch [n, d], pixels in 0 to 255, with mean 0 and (nearly) variance 1."""
+    variance, mean = torch.var_mean(patches, 1, keepdim=True)
+    return (patches - mean) / (variance + CONTRAST).sqrt()
+
+
+def whitening(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean [d] and symmetric matrix [d, d] with which (x - mean) W has (nearly) the identity as its covariance."""
+    mean = patches.mean(0)
+    centred = (patches - mean).double()
+    energies, V = torch.linalg.eigh(centred.T @ centred / (len(patches) - 1))
+    return mean, ((V / (energies + WHITENING).sqrt()) @ V.T).to(patches.dtype)
+
+
+def kmeans(
+    X: Tensor, k: int, generator: torch.Generator, iterations: int = ITERATIONS, progress: bool = True
+) -> Tensor:
+    """Centroids [k, d] of the rows of X [n, d], by Lloyd's algorithm from N(0, 0.01); empty ones end at 0."""
+    C = 0.1 * torch.randn(k, X.shape[1], generator=generator).to(X.device)
+    for _ in tqdm(range(iterations), desc="K-means", unit="round", disable=not progress, delay=2, leave=False):
+        sums, counts = torch.zeros_like(C, dtype=torch.float64), torch.zeros(k, dtype=torch.float64, device=X.device)
+        half = 0.5 * C.square().sum(1)
+        for x in X.split(BLOCK):
+            nearest = torch.addmm(half, x, C.T, beta=-1).argmax(1)
+            sums.index_add_(0, nearest, x.double())
+            counts += torch.bincount(nearest, minlength=k)
+        C = (sums / counts.clamp_min(1)[:, None]).to(X.dtype)
+    return C
+
+
+def triangle(x: Tensor, C: Tensor) -> Tensor:
+    """max(0, mean(z) - z_k) for the distances z of patches x [n, d] to centroids C [k, d]: [n, k]."""
+    z = torch.addmm(C.square().sum(1), x, C.T, alpha=-2).add_(x.square().sum(1, keepdim=True)).clamp_min_(0).sqrt_()
+    return (z.mean(1, keepdim=True) - z).clamp_min_(0)
+
+
+def quadrants(f: Tensor) -> Tensor:
+    """Sums of maps f [N, P, P, k] over the four quadrants, the upper left one the largest where P is odd: [N, 4k]."""
+    half = -(-f.shape[1] // 2)
+    rows, columns = (slice(None, half), slice(half, None)), (slice(None, half), slice(half, None))
+    return torch.cat([f[:, r, c].sum((1, 2)) for r in rows for c in columns], 1)
+
+
+class KMeansFeatures:
+    """The representation, with `k` centroids: 4k features. `adapted` learns it from the training images."""
+
+    def __init__(
+        self, k: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
+        device: torch.device | None = None, progress: bool = True,
+    ):  # fmt: skip
+        if k < 2 or n_patches < k or image_size < 2 * PATCH:
+            raise ValueError(f"{k} centroids of {n_patches:,} patches: needs 2 or more, and as many patches")
+        self.k, self.seed, self.image_size, self.n_patches = k, seed, image_size, n_patches
+        self.device, self.progress = device or torch.device("cpu"), progress
+        self._train_images: np.ndarray | None = None
+        settings = {
+            "representation": "kmeans", "centroids": k, "patch": PATCH, "patches": n_patches, "iterations": ITERATIONS,
+            "activation": "triangle", "pooling": "sum 2x2", "whitening": WHITENING, "contrast": CONTRAST, "seed": seed,
+        }  # fmt: skip
+        self.description = Description(f"1-layer K-means, {k:,} centroids", "", "1 of 1", 4 * k, k, settings)
+
+    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "KMeansFeatures":
+        adapted = copy.copy(self)
+        adapted._train_images = train_images
+        settings = self.description.settings | {"trained_on": fingerprint}
+        adapted.description = replace(self.description, trained_on="the training images", settings=settings)
+        return adapted
+
+    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
+        if "trained_on" not in self.description.settings:
+            raise ValueError("K-means is to be trained first: call adapted(train_images, ...)")
+        if self._train_images is not None:
+            self._learn(self._train_images)
+            self._train_images = None
+        self._extract(images, out, "features")
+        out -= self.mean
+        out /= self.spread
+
+    def _learn(self, images: np.ndarray) -> None:
+        rng = np.random.default_rng([self.seed, 0])
+        positions = images.shape[1] - PATCH + 1
+        which, rows, columns = (rng.integers(0, n, self.n_patches) for n in (len(images), positions, positions))
+        windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
+        drawn = torch.from_numpy(windows[which, rows, columns].reshape(self.n_patches, -1)).to(self.device).float()
+        patches = normalised(drawn)
+        self.centre, self.whiten = whitening(patches)
+        generator = torch.Generator().manual_seed(self.seed)
+        self.C = kmeans((patches - self.centre) @ self.whiten, self.k, generator, progress=self.progress)
+        chosen = np.sort(rng.permutation(len(images))[:STANDARDISED_BY])
+        features = np.empty((len(chosen), 4 * self.k), np.float32)
+        self._extract(images[chosen], features, "standardisation")
+        self.mean = features.mean(0, dtype=np.float64).astype(np.float32)
+        self.spread = np.sqrt(features.var(0, dtype=np.float64) + SPREAD).astype(np.float32)
+
+    def _extract(self, images: np.ndarray, out: np.ndarray, what: str) -> None:
+        positions = images.shape[1] - PATCH + 1
+        for start in tqdm(range(0, len(images), 4), desc=what, disable=not self.progress, delay=2, leave=False):
+            block = torch.from_numpy(images[start : start + 4]).to(self.device).permute(0, 3, 1, 2).float()
+            x = (normalised(patches_of(block)) - self.centre) @ self.whiten
+            maps = triangle(x, self.C).view(len(block), positions, positions, self.k)
+            out[start : start + len(block)] = quadrants(maps).cpu().numpy()

@@ -1,0 +1,72 @@
+"""K-means features: centroids that were planted, whitening, activation and pooling by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from repr_eval.features.kmeans import (
+    KMeansFeatures,
+    kmeans,
+    normalised,
+    patches_of,
+    quadrants,
+    triangle,
+    whitening,
+)  # fmt: skip
+
+
+def test_planted_centroids_are_found() -> None:
+    generator = torch.Generator().manual_seed(3)
+    planted = 10 * torch.eye(5, 8)
+    X = planted.repeat(200, 1) + 0.1 * torch.randn(1000, 8, generator=generator)
+    found = kmeans(X, 40, generator, iterations=20, progress=False)
+    apart = torch.cdist(planted, found)
+    assert (apart.min(1).values < 0.3).all()  # the noise has a length of 0.28
+
+
+def test_whitened_patches_have_the_identity_as_covariance() -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = 30 * torch.randn(4000, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 5
+    mean, W = whitening(X)
+    torch.testing.assert_close(W, W.T)
+    torch.testing.assert_close(torch.cov(((X - mean) @ W).T), torch.eye(6), atol=0.01, rtol=0)
+
+
+def test_patches_come_row_by_row_and_are_normalised() -> None:
+    images = torch.arange(2 * 3 * 8 * 8, dtype=torch.float32).reshape(2, 3, 8, 8)
+    patches = patches_of(images)
+    assert patches.shape == (2 * 9, 108)
+    torch.testing.assert_close(patches[4], images[0, :, 1:7, 1:7].reshape(-1))
+    n = normalised(patches)
+    torch.testing.assert_close(n.mean(1), torch.zeros(18), atol=1e-5, rtol=0)
+    variance = patches.var(1)
+    torch.testing.assert_close(n.var(1), variance / (variance + 10))
+
+
+def test_triangle_by_hand() -> None:
+    x, C = torch.tensor([[0.0, 0.0]]), torch.tensor([[3.0, 4.0], [0.0, 1.0], [0.0, 0.0]])
+    torch.testing.assert_close(triangle(x, C), torch.tensor([[0.0, 1.0, 2.0]]))  # distances 5, 1, 0; mean 2
+
+
+def test_quadrants_of_an_odd_number_of_positions() -> None:
+    f = torch.ones(1, 27, 27, 2)
+    f[..., 1] = 3
+    expected = [14 * 14, 3 * 14 * 14, 14 * 13, 3 * 14 * 13, 13 * 14, 3 * 13 * 14, 13 * 13, 3 * 13 * 13]
+    assert quadrants(f).tolist() == [expected]
+
+
+def test_features_do_not_depend_on_what_else_is_in_the_call_and_are_standardised() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), dtype=np.uint8)
+    model = KMeansFeatures(8, image_size=12, n_patches=2000, progress=False).adapted(images, "print")
+    out, alone = np.empty((60, 32), np.float32), np.empty((1, 32), np.float32)
+    model.fill(images, out)
+    model.fill(images[7:8], alone)
+    np.testing.assert_allclose(out[7:8], alone, atol=1e-4)
+    np.testing.assert_allclose(out.mean(0), 0, atol=1e-4)
+    assert (out.std(0) < 1.001).all()
+    again = KMeansFeatures(8, image_size=12, n_patches=2000, progress=False).adapted(images, "print")
+    repeated = np.empty((60, 32), np.float32)
+    again.fill(images, repeated)
+    np.testing.assert_array_equal(out, repeated)
+    with pytest.raises(ValueError, match="trained first"):
+        KMeansFeatures(8).fill(images, out)
