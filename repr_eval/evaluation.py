@@ -13,7 +13,7 @@ from repr_eval.features.store import stored_features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
-from repr_eval.ranks import here, part
+from repr_eval.ranks import Done, here, part
 from repr_eval.records import Record, append_record, commit, machine, versions
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
@@ -67,7 +67,7 @@ def extracted(data: LabelledImages, representation: Representation, place: Place
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
     train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
     if not here().first:
-        raise SystemExit(0)  # several ranks share the extraction alone
+        raise Done  # several ranks share the extraction alone
     part()
     return Extracted(data, adapted.description, train, test, time.perf_counter() - started)
 

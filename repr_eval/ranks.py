@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
+class Done(Exception):
+    """This rank's part of the job is over; the first one goes on alone."""
+
+
 class RankLost(ValueError):
     """Another rank of the job is gone."""
 
@@ -76,7 +80,7 @@ ALONE = Ranks()
 
 def here() -> Ranks:
     """What this process is at the moment."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _started_by_torchrun():
         return ALONE
     import torch.distributed as dist
 
@@ -86,7 +90,7 @@ def here() -> Ranks:
 @contextmanager
 def joined() -> Iterator[None]:
     """Join the ranks that torchrun started, if it did, until the end of the block."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    if not _started_by_torchrun():
         yield
         return
     import torch
@@ -99,6 +103,10 @@ def joined() -> Iterator[None]:
         yield
     finally:
         part()
+
+
+def _started_by_torchrun() -> bool:
+    return os.environ.get("WORLD_SIZE", "1") != "1" and "LOCAL_RANK" in os.environ
 
 
 def part() -> None:

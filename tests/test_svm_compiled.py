@@ -1,11 +1,15 @@
 """The compiled products against float64, and against those of NumPy and torch: every type, shape, weighing and tail."""
 
+import subprocess
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from svm_problems import problem
 
-from repr_eval.svm import L2SVM, compiled
+from repr_eval.svm import L2SVM, compiled, fit_path
 from repr_eval.svm.rows import Rows
 from repr_eval.svm.weighing import Hinge, Masked
 
@@ -71,3 +75,36 @@ def test_what_they_do_not_take_goes_the_other_way() -> None:
     assert not compiled.suits(X.T.contiguous().T, 2)  # by columns
     assert not compiled.suits(X.double(), 2)
     assert not compiled.suits(X, 1000)
+
+
+def test_rows_may_be_selected_as_numpy_selects_them() -> None:
+    X, y = problem(300, 40, 3)
+    X = X.astype(np.float16)
+    mask = np.arange(300) % 3 > 0
+    numbers = np.flatnonzero(mask)
+    expected = L2SVM(C=0.1, tol=1e-5).fit(X[mask], y[mask])
+    for index in (mask, numbers, numbers.astype(np.int32), numbers - 300):
+        (found,) = fit_path(X, y, [0.1], tol=1e-5, index=index)
+        np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-4)
+
+
+@needs_compiled
+def test_they_do_not_depend_on_torchs_default_type() -> None:
+    X, V, U, _ = matrices(64, 40, 3, torch.float16)
+    before = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)])
+    torch.set_default_dtype(torch.float64)
+    try:
+        after = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)])
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+
+
+@needs_compiled
+def test_a_library_without_products_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an ARM machine with a compiler gets: the file is there, and has nothing but the answer no."""
+    source, built = tmp_path / "stub.c", tmp_path / f"_products{EXTENSION_SUFFIXES[0]}"
+    source.write_text("int products_at_hand(int rough) { return 0; }\n")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", str(built), str(source)], check=True)
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
+    assert compiled.library.__wrapped__() is None

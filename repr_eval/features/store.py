@@ -39,7 +39,10 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     path = folder / f"{key_of(settings)}.npy"
     dtype = np.dtype(settings["precision"])
     found, ranks = _open(path, shape, dtype), here()
-    if ranks.told(found is not None) and found is not None:
+    if ranks.told(found is not None):
+        found = _open(path, shape, dtype) if found is None else found
+        if found is None:
+            raise OSError(f"{path}: the first rank has found these features and rank {ranks.number} has not")
         return found
     with replacing(path) if ranks.first else nullcontext(path) as own:
         partial = ranks.told(own)

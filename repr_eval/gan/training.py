@@ -254,8 +254,11 @@ def train(
 
 
 def _batch_that_fits(settings: TrainingSettings, device: torch.device) -> int:
-    """The largest batch, of the settings' own halved and halved again, that a step has room for; 0 where none has."""
-    size = settings.batch_size // 2
+    """The largest batch, of the settings' own halved and halved again, that a step has room for; 0 where none has.
+
+    Of several ranks each takes its share of it.
+    """
+    size = settings.batch_size // settings.ranks // 2
     while size >= 2:
         if device.type == "cuda":
             torch.cuda.empty_cache()
@@ -265,7 +268,7 @@ def _batch_that_fits(settings: TrainingSettings, device: torch.device) -> int:
             players = Adversaries(smaller, device)
             noise = torch.zeros(smaller.recipe.n_fakes, settings.z_dim or 0, device=device)
             players.step(torch.zeros(size, 3, side, side, device=device), noise, 0)
-            return size
+            return size * settings.ranks
         except torch.OutOfMemoryError:
             size //= 2
     return 0

@@ -29,6 +29,8 @@ def library() -> ctypes.CDLL | None:
         path = Path(__file__).with_name(f"_products{suffix}")
         if path.is_file():
             found = ctypes.CDLL(str(path))
+            if not found.products_at_hand(False):
+                return None
             long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
             found.products.argtypes = (
                 integer, integer, pointer, long, pointer, long, long, long, integer, pointer, pointer, pointer, integer,
@@ -36,7 +38,7 @@ def library() -> ctypes.CDLL | None:
             )  # fmt: skip
             found.products_sums.argtypes = (long, integer, pointer, pointer, long)
             found.products_sums.restype = None
-            return found if found.products_at_hand(False) else None
+            return found
     return None
 
 
@@ -49,7 +51,7 @@ def suits(X: Tensor, k: int, rough: bool = False) -> bool:
 
 def scores(X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice]) -> Tensor:
     """X W [n, k] for the rows `index` of X, in blocks that the cores share."""
-    S = torch.empty(_rows(X, index), W.shape[1])
+    S = _floats(_rows(X, index), W.shape[1])
     _products(X, index, W, constant, blocks, SCORES, S)
     return S
 
@@ -59,7 +61,7 @@ def scores_and_adjoint(
     rough: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """S = X W [n, k] and X^T weighing(S) [d, k]."""
-    S = torch.empty(_rows(X, index), W.shape[1])
+    S = _floats(_rows(X, index), W.shape[1])
     if isinstance(weighing, Masked):
         return S, _products(X, index, W, constant, blocks, MASKED, S, weighing.D, total=True, rough=rough)
     return S, _products(X, index, W, constant, blocks, HINGE, S, weighing.U, weighing.Y, total=True, rough=rough)
@@ -79,7 +81,7 @@ def _products(
     assert compiled is not None  # `suits` said so
     d, k = X.shape[1], W.shape[1]
     V = W[:d].T.contiguous()
-    bias = W[d].contiguous() if constant and len(W) else torch.zeros(k)
+    bias = W[d].contiguous() if constant and len(W) else _floats(k).zero_()
     A, B = (None if M is None else M.contiguous() for M in (A, B))
 
     def share(rows: slice) -> tuple[np.ndarray, np.ndarray]:
@@ -94,7 +96,7 @@ def _products(
         return G, sums
 
     shares = on_all_cores(share, blocks)
-    adjoint = torch.empty(k, d + constant)
+    adjoint = _floats(k, d + constant)
     if total:
         G = shares[0][0]
         for other, _ in shares[1:]:
@@ -103,6 +105,10 @@ def _products(
         if constant:
             adjoint[:, d] = torch.from_numpy(sum(sums for _, sums in shares))
     return adjoint.T
+
+
+def _floats(*shape: int) -> Tensor:
+    return torch.empty(*shape, dtype=torch.float32, device="cpu")
 
 
 def _rows(X: Tensor, index: Tensor | None) -> int:

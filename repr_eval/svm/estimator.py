@@ -150,6 +150,7 @@ def _prepared(
     if sample_weight is not None:
         sample_weight = checked_sample_weight(sample_weight, labels)
     if index is not None:
+        index = np.arange(len(labels))[index]  # whatever selects rows, as numbers from 0 on
         labels = labels[index]
         sample_weight = None if sample_weight is None else sample_weight[index]
     classes, Y = one_against_rest(labels)

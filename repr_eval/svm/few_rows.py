@@ -42,7 +42,12 @@ class FewRows:
     def solve(self, C: float, tol: float, max_iter: int) -> Solution:
         """To a relative gap of `tol`, in `max_iter` Newton steps at most; NotFinite where X is not."""
         while True:
-            solution = self._solve(C, tol, max_iter)
+            try:
+                solution = self._solve(C, tol, max_iter)
+            except torch.linalg.LinAlgError:  # type: ignore[attr-defined]  # rounding has made a system indefinite
+                if not self._more_exactly():
+                    raise
+                continue
             if solution.converged or solution.n_newton == max_iter or not self._more_exactly():
                 return solution
 

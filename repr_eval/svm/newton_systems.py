@@ -61,6 +61,8 @@ class ConjugateGradients:
         found = []
         for k, norm in zip(classes, norms.tolist(), strict=True):
             missed = abs(norm - self.left[k]) / self.began[k] if k in self.left else FORCING[1]
+            if missed != missed:  # rounding has spoilt a norm
+                missed = FORCING[1]
             found.append(min(max(missed, FORCING[0]), FORCING[1]))
             self.began[k] = norm
         return norms.new_tensor(found)

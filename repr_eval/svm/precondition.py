@@ -23,7 +23,6 @@ from repr_eval.svm.rows import NotFinite, Rows, product
 
 SAMPLE = 1500, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 256, 512  # at least and at most; between them one for 40 rows
-DAMPED = 1e-4  # share of the identity that stays within the span of V, so that M is positive whatever the rounding of V
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
 
@@ -45,9 +44,12 @@ class LeadingDirections:
             raise NotFinite
         outside = float(K.diagonal().mean()) - float(Z.square().sum() / rows.n)
         self.Z = Z.to(rows.rough)
-        # Read twice an iteration. In float16 it is orthonormal to 1e-4, what `damped` allows for.
-        stored, self.damped = (torch.float16, DAMPED) if rows.dtype == torch.float32 else (rows.dtype, 0.0)
-        self.basis = Rows(self.V.T.contiguous().to(stored), constant=False)
+        # Read twice an iteration, so kept short. What rounding leaves of V is not orthonormal; with L L^T = B B^T for
+        # the rounded basis B [r, d], the rows of L^-1 B are.
+        basis = self.V.T.contiguous().to(torch.float16 if rows.dtype == torch.float32 else rows.dtype)
+        self.basis, full = Rows(basis, constant=False), basis.to(self.V.dtype)
+        L = torch.linalg.cholesky(product(full, full.T).double())
+        self.straighten = torch.linalg.inv(L).to(self.V.dtype)
         self.energy_outside = max(0.0, outside) * rows.n / max(1, rows.d - self.V.shape[1])
 
     def best_start(self, problem: Problem, C: float) -> Tensor:
@@ -64,7 +66,8 @@ class LeadingDirections:
         """M^-1 for the active rows D [n, k] of k classes."""
         tau = 1 + 2 * C * D.mean(0) * self.energy_outside
         inside = self._inverses(D, C)
-        inside.diagonal(dim1=1, dim2=2).sub_((1 - self.damped) / tau[:, None])
+        inside.diagonal(dim1=1, dim2=2).sub_(1 / tau[:, None])
+        inside = self.straighten.T @ inside @ self.straighten
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             c = self.basis.scores(R).T[:, :, None]
@@ -77,8 +80,7 @@ class LeadingDirections:
 
         def inverse(k: int) -> Tensor:
             active = D[:, k].nonzero().squeeze(1)
-            Z = self.Z.index_select(0, active)
-            Z *= D[active, k, None].sqrt().to(Z.dtype)
+            Z = self.Z.index_select(0, active).to(self.V.dtype) * D[active, k, None].sqrt()
             B = product(Z.T, Z).double().mul_(2 * C)
             B.diagonal().add_(1)
             return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.V.dtype)
