@@ -3,12 +3,10 @@
 import importlib
 import os
 import sys
-from contextlib import nullcontext
 
 import click
 
 from repr_eval import __version__
-from repr_eval.ranks import Done, joined
 
 # Command -> module and function. A command's module is imported when it is called: `pack` starts without torch, and so
 # do its worker processes.
@@ -26,9 +24,6 @@ COMMANDS = {
     "samples": "repr_eval.cli.training:samples",
     "make-digits": "repr_eval.cli.report:make_digits",
 }
-
-
-SHARED = {"train-gan", "cifar10-svm", "svhn", "digits", "layers"}  # by the ranks that torchrun starts
 
 
 class _Commands(click.Group):
@@ -50,10 +45,7 @@ class _Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         try:
-            with joined() if ctx.invoked_subcommand in SHARED else nullcontext():
-                return super().invoke(ctx)
-        except Done:
-            return None
+            return super().invoke(ctx)
         except BrokenPipeError:
             raise  # a reader such as `head` has seen enough: click ends quietly
         except (ValueError, OSError, MemoryError) as error:

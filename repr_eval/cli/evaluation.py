@@ -151,6 +151,7 @@ def _summary(record: Record, measure: str) -> str:
 )
 @click.option("--draws", type=click.IntRange(1), help="Draws with few labels. Default: 10.")
 @_with(*_DATA, _LAYERS, *_SHARED)
+@options.shared_by_ranks
 def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any) -> None:
     """L2-SVM on features of CIFAR-10: accuracy with all labels, or with a few a class.
 
@@ -176,6 +177,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, **settings: Any
 @click.option("--labels", default=1000, show_default=True, help="Labelled training images, as many of each class.")
 @click.option("--draws", type=click.IntRange(1), default=100, show_default=True, help="Draws of them that are tested.")
 @_with(*_DATA, _LAYERS, *_SHARED)
+@options.shared_by_ranks
 def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
     """L2-SVM on features of SVHN's cropped digits with few labels: test error.
 
@@ -198,6 +200,7 @@ def svhn_few_labels(labels: int, draws: int, **settings: Any) -> None:
 @click.option("--labels-per-class", type=click.IntRange(2), default=10, show_default=True)
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
 @_with(_LAYERS, *_SHARED)
+@options.shared_by_ranks
 def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     """The low-label protocol on scikit-learn's bundled handwritten digits: needs no data set.
 
@@ -217,6 +220,7 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
 @click.option("--labels-per-class", type=click.IntRange(2), help="Default: 400; 10 of digits.")
 @click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
 @_with(*_DATA, *_SHARED)
+@options.shared_by_ranks
 def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any) -> None:
     """Which layers matter: few labels a class on each layer's features alone and on the first so many layers'.
 

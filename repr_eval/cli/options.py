@@ -1,11 +1,16 @@
 """Options that mean the same in every command."""
 
+import functools
 import os
 import re
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from repr_eval.ranks import Done, joined
 
 if TYPE_CHECKING:
     import torch
@@ -24,6 +29,17 @@ out = click.option(
     help="Folder of records and tables.",
 )
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
+
+
+def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, as one of the ranks that torchrun started, if it did."""
+
+    @functools.wraps(command)
+    def joining(**settings: Any) -> None:
+        with joined(), suppress(Done):
+            command(**settings)
+
+    return joining
 
 
 def layer_range(text: str) -> tuple[int, int]:

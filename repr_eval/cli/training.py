@@ -68,6 +68,7 @@ def _graceful_stop() -> Iterator[_Signals]:
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop.")
 @options.data_dir
+@options.shared_by_ranks
 def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
     data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, recipe: str,
