@@ -161,14 +161,20 @@ def machine(device: str) -> str:
     return f"{model}, {cores} cores, {device}"
 
 
+CODE = ("*.py", "*.c", "*.h", "*.toml", "*.txt", "Makefile")
+
+
 def commit() -> str:
-    """The commit of the checkout that this code runs from, with "+changes" if it differs; "none" outside one."""
+    """The commit of the checkout that this code runs from, with "+changes" if its code differs; "none" outside one.
+
+    Results that lie in the checkout are no change of the code.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return "none"
     try:
         head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no")
+        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
     except (OSError, subprocess.CalledProcessError):
         return "none"
     return head + ("+changes" if changed else "")
