@@ -172,6 +172,10 @@ def plot(results: list[Result], path: Path) -> None:
                 ax.loglog(sizes, values, "o", color="C0")
                 ax.loglog(sizes, level * np.array(sizes) ** slope, "-", color="C1", label=f"power {slope:.2f}")
                 ax.legend()
+                ax.set_xticks(sizes, [f"{size:,}" for size in sizes], rotation=30)
+                ax.yaxis.set_major_formatter("{x:g}")
+                ax.yaxis.set_minor_formatter("{x:g}")
+                ax.xaxis.minorticks_off()
             ax.set(xlabel=names[axis], ylabel=label)
     figure.savefig(path, dpi=100, metadata={"Software": None})
 

@@ -63,6 +63,27 @@ struct Block {
     struct Space *space;
 };
 
+/* G += M^T X for the columns from `whole` on, which fill no vector. */
+static void adjoint_rest(enum Kind kind, int K, const struct Block *of, int64_t whole)
+{
+    for (int64_t j = whole; j < of->d; j++)
+        for (int k = 0; k < K; k++)
+            for (int64_t r = 0; r < of->n; r++)
+                of->G[whole * K + k * (of->d - whole) + j - whole] += of->S[r * K + k] * number(kind, of->rows[r], j);
+}
+
+/* The function `name`, which does `work(kind, K)` with both known when it is compiled. */
+#define BY_KIND(name, work) \
+    static void name(enum Kind kind, int K, const struct Block *of) \
+    { \
+        if (kind == HALF) \
+            BY_COLUMNS(HALF, K, work) \
+        else if (kind == BRAIN) \
+            BY_COLUMNS(BRAIN, K, work) \
+        else \
+            BY_COLUMNS(FLOAT, K, work) \
+    }
+
 /* --- AVX-512 --- */
 
 #define NAME(x) x##_avx512

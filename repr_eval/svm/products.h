@@ -110,33 +110,13 @@ TARGET INLINE void NAME(adjoint_of)(enum Kind kind, int K, const struct Block *o
         for (int64_t c = 0; c < width; c += group)
             NAME(outer)(kind, K, packed + c * n * item, n, of->S, of->G + (j + c) * K);
     }
-    for (int64_t j = whole; j < of->d; j++)
-        for (int k = 0; k < K; k++)
-            for (int64_t r = 0; r < n; r++)
-                of->G[whole * K + k * (of->d - whole) + j - whole] += of->S[r * K + k] * number(kind, of->rows[r], j);
+    adjoint_rest(kind, K, of, whole);
 }
 
 #define FORWARD(kind, K) NAME(forward_of)(kind, K, of)
-TARGET static void NAME(forward)(enum Kind kind, int K, const struct Block *of)
-{
-    if (kind == HALF)
-        BY_COLUMNS(HALF, K, FORWARD)
-    else if (kind == BRAIN)
-        BY_COLUMNS(BRAIN, K, FORWARD)
-    else
-        BY_COLUMNS(FLOAT, K, FORWARD)
-}
-
 #define ADJOINT(kind, K) NAME(adjoint_of)(kind, K, of)
-TARGET static void NAME(adjoint)(enum Kind kind, int K, const struct Block *of)
-{
-    if (kind == HALF)
-        BY_COLUMNS(HALF, K, ADJOINT)
-    else if (kind == BRAIN)
-        BY_COLUMNS(BRAIN, K, ADJOINT)
-    else
-        BY_COLUMNS(FLOAT, K, ADJOINT)
-}
+TARGET BY_KIND(NAME(forward), FORWARD)
+TARGET BY_KIND(NAME(adjoint), ADJOINT)
 
 #undef vec
 #undef FORWARD

@@ -128,33 +128,13 @@ ROUGH void adjoint_rough_of(enum Kind kind, int K, const struct Block *of)
         for (int64_t c = 0; c < width; c += 32)
             outer_rough(K, packed + c / 32 * pairs * 2, pairs, M, of->G + (j + c) * K);
     }
-    for (int64_t j = whole; j < of->d; j++)
-        for (int k = 0; k < K; k++)
-            for (int64_t r = 0; r < n; r++)
-                of->G[whole * K + k * (of->d - whole) + j - whole] += of->S[r * K + k] * number(kind, of->rows[r], j);
+    adjoint_rest(kind, K, of, whole);
 }
 
 #define FORWARD(kind, K) forward_rough_of(kind, K, of)
-TARGET_ROUGH static void forward_rough(enum Kind kind, int K, const struct Block *of)
-{
-    if (kind == HALF)
-        BY_COLUMNS(HALF, K, FORWARD)
-    else if (kind == BRAIN)
-        BY_COLUMNS(BRAIN, K, FORWARD)
-    else
-        BY_COLUMNS(FLOAT, K, FORWARD)
-}
-
 #define ADJOINT(kind, K) adjoint_rough_of(kind, K, of)
-TARGET_ROUGH static void adjoint_rough(enum Kind kind, int K, const struct Block *of)
-{
-    if (kind == HALF)
-        BY_COLUMNS(HALF, K, ADJOINT)
-    else if (kind == BRAIN)
-        BY_COLUMNS(BRAIN, K, ADJOINT)
-    else
-        BY_COLUMNS(FLOAT, K, ADJOINT)
-}
+TARGET_ROUGH BY_KIND(forward_rough, FORWARD)
+TARGET_ROUGH BY_KIND(adjoint_rough, ADJOINT)
 
 #undef FORWARD
 #undef ADJOINT
