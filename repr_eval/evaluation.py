@@ -66,7 +66,9 @@ def extracted(data: LabelledImages, representation: Representation, place: Place
     started = time.perf_counter()
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
     train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
-    if not here().first:
+    ranks = here()
+    ranks.wait()
+    if not ranks.first:
         raise Done  # several ranks share the extraction alone
     part()
     return Extracted(data, adapted.description, train, test, time.perf_counter() - started)

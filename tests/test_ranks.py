@@ -68,8 +68,7 @@ import copy, torch
 from repr_eval.gan.adversaries import _averaging
 from repr_eval.ranks import here, joined
 
-with joined():
-    ranks = here()
+def work(ranks):
     torch.manual_seed(0)
     network, images = torch.nn.Linear(3, 2), torch.randn(8, 3)
     whole = copy.deepcopy(network)
@@ -80,6 +79,9 @@ with joined():
     assert ranks.count == 2
     assert ranks.any(ranks.number == 1) and not ranks.any(False)
     assert ranks.told(ranks.number) == 0
+
+with joined():
+    work(here())
 """
 
 

@@ -36,7 +36,7 @@ def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def joining(**settings: Any) -> None:
-        with joined(), suppress(Done):
+        with suppress(Done), joined():
             command(**settings)
 
     return joining

@@ -1,6 +1,7 @@
 """The two networks, their optimisers, and one step of the game between them."""
 
 import copy
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -63,7 +64,10 @@ def _averaging(work: Callable[..., Any], networks: list[nn.Module], ranks: Ranks
     """`work` itself; with several ranks, such that the gradients it leads to are averaged over them."""
     if ranks.count == 1:
         return work
-    return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False)
+    with warnings.catch_warnings():
+        # The argument has a new name in some versions of torch, in which the old one does what it always did.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False)
 
 
 class Adversaries:
