@@ -59,6 +59,8 @@ class Ranks:
 
     def any(self, value: bool) -> bool:
         """Whether `value` is True on any rank."""
+        if self.count == 1:
+            return value
         import torch
 
         return bool(self.sum(torch.tensor(float(value))))

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from repr_eval.svm.conjugate_gradients import Inverse, conjugate_gradients
 from repr_eval.svm.cores import on_all_cores
-from repr_eval.svm.precondition import leading_eigenvectors
+from repr_eval.svm.precondition import inverse_beside_identity, leading_eigenvectors
 from repr_eval.svm.rows import product
 
 DIRECTIONS = 256  # of K that the preconditioner knows
@@ -57,36 +58,22 @@ class ConjugateGradients:
         B = b * active
         O = product(self.K, B)  # noqa: E741
         R = active * (y - O) - ridge * B
-        live = torch.arange(y.shape[1], device=y.device)
-        Z = inverse(R, live)
-        P, rz = Z, (R * Z).sum(0)
-        target = FORCING**2 * rz
-        for _ in range(CG_LIMIT):
-            keep = rz > target[live]
-            if not keep.any():
-                break
-            live, R, P, rz = live[keep], R[:, keep], P[:, keep], rz[keep]
+
+        def apply(P: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
             KP = product(self.K, P)
-            SP = active[:, live] * KP + ridge[:, live] * P
-            step = rz / (P * SP).sum(0)
-            B[:, live] += step * P
-            O[:, live] += step * KP
-            R = R - step * SP
-            Z = inverse(R, live)
-            rz, before = (R * Z).sum(0), rz
-            P = Z + (rz / before) * P
+            return active[:, live] * KP + ridge[:, live] * P, KP
+
+        conjugate_gradients(
+            apply, inverse, R, B, O, fraction=lambda _: FORCING, enough=R.new_zeros(R.shape[1]), limit=CG_LIMIT
+        )
         return B, O
 
-    def _inverse(self, active: Tensor, ridge: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
-        """What applies the preconditioner's inverse to residuals [n, k] of the classes [k]."""
+    def _inverse(self, active: Tensor, ridge: Tensor) -> Inverse:
         scale = torch.where(active, 1 / (self.e + ridge), 0.0)
 
         def core(k: int) -> Tensor:
             A = active[:, k].nonzero().squeeze(1)
-            Z = self.Z[A] * scale[A, k, None].sqrt()
-            B = product(Z.T, Z).double()
-            B.diagonal().add_(1)
-            return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.Z.dtype)
+            return inverse_beside_identity(self.Z[A] * scale[A, k, None].sqrt())
 
         cores = torch.stack(on_all_cores(core, range(active.shape[1])))
 

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from repr_eval.svm.conjugate_gradients import conjugate_gradients
 from repr_eval.svm.precondition import LeadingDirections
 from repr_eval.svm.rows import Rows
 from repr_eval.svm.weighing import Masked
@@ -29,31 +30,17 @@ class ConjugateGradients:
         self, rows: Rows, D: Tensor, g: Tensor, C: float, enough: Tensor, rough: bool, classes: Tensor
     ) -> tuple[Tensor, Tensor, int]:
         inverse = self.preconditioner.at(D, C) if self.preconditioner else lambda R, live: R
-        live = torch.arange(g.shape[1], device=rows.device)
-        S, Q, R = torch.zeros_like(g), torch.zeros_like(D), -g
-        Z = inverse(R, live)
-        P, rz = Z.clone(), (R * Z).sum(0)
-        left = rz.clone()
-        target = self._forcing(classes.tolist(), rz.sqrt()) ** 2 * rz
-        readings = 0
-        while readings < CG_LIMIT:
-            readings += 1
+        S, Q, numbers = torch.zeros_like(g), torch.zeros_like(D), classes.tolist()
+
+        def apply(P: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
             XP, adjoint = rows.scores_and_adjoint(P, Masked(D[:, live]), rough)
-            HP = P + 2 * C * adjoint
-            step = rz / (P * HP).sum(0)
-            S[:, live] += step * P
-            Q[:, live] += step * XP
-            R = R - step * HP
-            Z = inverse(R, live)
-            rz, before = (R * Z).sum(0), rz
-            left[live] = rz
-            keep = (R.double().norm(dim=0) > enough[live]) & (rz > target[live])
-            if not keep.any():
-                break
-            live, R, Z = live[keep], R[:, keep], Z[:, keep]
-            P = Z + (rz / before)[keep] * P[:, keep]
-            rz = rz[keep]
-        self.left.update(zip(classes.tolist(), left.sqrt().tolist(), strict=True))
+            return P + 2 * C * adjoint, XP
+
+        left, readings = conjugate_gradients(
+            apply, inverse, -g, S, Q,
+            fraction=lambda norms: self._forcing(numbers, norms), enough=enough, limit=CG_LIMIT,
+        )  # fmt: skip
+        self.left.update(zip(numbers, left.tolist(), strict=True))
         return S, Q, readings
 
     def _forcing(self, classes: list[int], norms: Tensor) -> Tensor:

@@ -11,12 +11,11 @@ I + 2C Z^T D Z, small enough to invert at every Newton step; outside it is taken
 with e the mean energy of a direction outside. A wrong guess costs iterations, never exactness.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from repr_eval.svm.conjugate_gradients import Inverse
 from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
@@ -25,8 +24,6 @@ SAMPLE = 1500, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 256, 512  # at least and at most; between them one for 40 rows
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
-
-Inverse = Callable[[Tensor, Tensor], Tensor]  # (residuals [d, k], their classes [k]) -> M^-1 residuals
 
 
 class LeadingDirections:
@@ -80,12 +77,17 @@ class LeadingDirections:
 
         def inverse(k: int) -> Tensor:
             active = D[:, k].nonzero().squeeze(1)
-            Z = self.Z.index_select(0, active).to(self.V.dtype) * D[active, k, None].sqrt()
-            B = product(Z.T, Z).double().mul_(2 * C)
-            B.diagonal().add_(1)
-            return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(self.V.dtype)
+            Z = self.Z.index_select(0, active).to(self.V.dtype)
+            return inverse_beside_identity(Z.mul_((2 * C * D[active, k, None]).sqrt()))
 
         return torch.stack(on_all_cores(inverse, range(D.shape[1])))
+
+
+def inverse_beside_identity(Z: Tensor) -> Tensor:
+    """(I + Z^T Z)^-1 [r, r] for Z [m, r], found in float64; LinAlgError where rounding has made it indefinite."""
+    B = product(Z.T, Z).double()
+    B.diagonal().add_(1)
+    return torch.cholesky_inverse(torch.linalg.cholesky(B)).to(Z.dtype)
 
 
 def leading_eigenvectors(K: Tensor, r: int, rounds: int = 3) -> tuple[Tensor, Tensor]:
