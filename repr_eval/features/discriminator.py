@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from repr_eval.features.blocks import fill_in_blocks
 from repr_eval.gan.networks import GRID, LEAK, Discriminator
 from repr_eval.ranks import here
 
@@ -74,10 +75,8 @@ def extract(
     each fills the rows of its share of the batches.
     """
     network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    starts, ranks = range(0, len(images), BN_BATCH), here()
-    for start in tqdm(
-        starts[ranks.number :: ranks.count], desc="features", unit="batch", disable=not progress, delay=2, leave=False
-    ):
-        x = to_network(images[start : start + BN_BATCH], device)
-        features = torch.cat([pooled(h) for h in network.activations(x)], 1)
-        out[start : start + len(x)] = features.cpu().numpy()
+
+    def features(block: np.ndarray) -> Tensor:
+        return torch.cat([pooled(h) for h in network.activations(to_network(block, device))], 1)
+
+    fill_in_blocks(images, out, BN_BATCH, features, progress)

@@ -10,15 +10,13 @@ summed up over each quadrant of the image, 4K numbers, standardised over the tra
 Differs from the paper: the mean and variance of that last step come from 10,000 of the training images.
 """
 
-import copy
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 
 PATCH = 6
@@ -78,8 +76,10 @@ def quadrants(f: Tensor) -> Tensor:
     return torch.cat([f[:, r, c].sum((1, 2)) for r in rows for c in columns], 1)
 
 
-class KMeansFeatures:
-    """The representation, with `k` centroids: 4k features. `adapted` learns it from the training images."""
+class KMeansFeatures(Learned):
+    """The representation, with `k` centroids: 4k features."""
+
+    block = 4
 
     def __init__(
         self, k: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
@@ -87,33 +87,15 @@ class KMeansFeatures:
     ):  # fmt: skip
         if k < 2 or n_patches < k or image_size < 2 * PATCH:
             raise ValueError(f"{k} centroids of {n_patches:,} patches: needs 2 or more, and as many patches")
-        self.k, self.seed, self.image_size, self.n_patches = k, seed, image_size, n_patches
-        self.device, self.progress = device or torch.device("cpu"), progress
-        self._train_images: np.ndarray | None = None
+        self.k, self.seed, self.n_patches = k, seed, n_patches
         settings = {
             "representation": "kmeans", "centroids": k, "patch": PATCH, "patches": n_patches, "iterations": ITERATIONS,
             "activation": "triangle", "pooling": "sum 2x2", "whitening": WHITENING, "contrast": CONTRAST, "seed": seed,
         }  # fmt: skip
-        self.description = Description(f"1-layer K-means, {k:,} centroids", "", "1 of 1", 4 * k, k, settings)
+        description = Description(f"1-layer K-means, {k:,} centroids", "", "1 of 1", 4 * k, k, settings)
+        super().__init__(description, image_size, device, progress)
 
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "KMeansFeatures":
-        adapted = copy.copy(self)
-        adapted._train_images = train_images
-        settings = self.description.settings | {"trained_on": fingerprint}
-        adapted.description = replace(self.description, trained_on="the training images", settings=settings)
-        return adapted
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        if "trained_on" not in self.description.settings:
-            raise ValueError("K-means is to be trained first: call adapted(train_images, ...)")
-        if self._train_images is not None:
-            self._learn(self._train_images)
-            self._train_images = None
-        self._extract(images, out, "features")
-        out -= self.mean
-        out /= self.spread
-
-    def _learn(self, images: np.ndarray) -> None:
+    def learn(self, images: np.ndarray) -> None:
         rng = np.random.default_rng([self.seed, 0])
         positions = images.shape[1] - PATCH + 1
         which, rows, columns = (rng.integers(0, n, self.n_patches) for n in (len(images), positions, positions))
@@ -124,15 +106,23 @@ class KMeansFeatures:
         generator = torch.Generator().manual_seed(self.seed)
         self.C = kmeans((patches - self.centre) @ self.whiten, self.k, generator, progress=self.progress)
         chosen = np.sort(rng.permutation(len(images))[:STANDARDISED_BY])
-        features = np.empty((len(chosen), 4 * self.k), np.float32)
-        self._extract(images[chosen], features, "standardisation")
-        self.mean = features.mean(0, dtype=np.float64).astype(np.float32)
-        self.spread = np.sqrt(features.var(0, dtype=np.float64) + SPREAD).astype(np.float32)
+        self.mean, self.spread = self._moments(images[chosen])
 
-    def _extract(self, images: np.ndarray, out: np.ndarray, what: str) -> None:
+    def features(self, images: np.ndarray) -> Tensor:
+        return (self._sums(images) - self.mean) / self.spread
+
+    def _sums(self, images: np.ndarray) -> Tensor:
         positions = images.shape[1] - PATCH + 1
-        for start in tqdm(range(0, len(images), 4), desc=what, disable=not self.progress, delay=2, leave=False):
-            block = torch.from_numpy(images[start : start + 4]).to(self.device).permute(0, 3, 1, 2).float()
-            x = (normalised(patches_of(block)) - self.centre) @ self.whiten
-            maps = triangle(x, self.C).view(len(block), positions, positions, self.k)
-            out[start : start + len(block)] = quadrants(maps).cpu().numpy()
+        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
+        x = (normalised(patches_of(x)) - self.centre) @ self.whiten
+        return quadrants(triangle(x, self.C).view(len(images), positions, positions, self.k))
+
+    def _moments(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Mean and spread of every feature over `images`."""
+        total = torch.zeros(2, 4 * self.k, dtype=torch.float64, device=self.device)
+        starts = range(0, len(images), self.block)
+        for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
+            sums = self._sums(images[start : start + self.block]).double()
+            total += torch.stack([sums.sum(0), sums.square().sum(0)])
+        mean, square = total / len(images)
+        return mean.float(), (square - mean.square() + SPREAD).sqrt().float()

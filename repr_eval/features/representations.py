@@ -12,7 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from repr_eval.features.blocks import check_size, fill_in_blocks
 from repr_eval.features.discriminator import extract, n_features, recompute_statistics
 from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
@@ -87,10 +89,12 @@ class Pixels:
         return self
 
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        _check_size(images, self.image_size, "this representation")
-        for start in range(0, len(images), 4096):
-            block = images[start : start + 4096].astype(np.float32) / 127.5 - 1
-            out[start : start + len(block)] = block.reshape(len(block), -1)
+        check_size(images, self.image_size, "this representation")
+        fill_in_blocks(images, out, 4096, self._features, progress=False)
+
+    @staticmethod
+    def _features(images: np.ndarray) -> Tensor:
+        return torch.from_numpy(images.reshape(len(images), -1)).float() / 127.5 - 1
 
 
 class DiscriminatorFeatures:
@@ -123,7 +127,7 @@ class DiscriminatorFeatures:
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
         if self.bn != "recomputed":
             return self
-        _check_size(train_images, self.network.arch.image_size, self.network.arch.name)
+        check_size(train_images, self.network.arch.image_size, self.network.arch.name)
         adapted = copy.copy(self)
         adapted._train_images = train_images
         settings = self.description.settings | {"bn_images": fingerprint}
@@ -133,18 +137,13 @@ class DiscriminatorFeatures:
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
         if self.bn == "recomputed" and "bn_images" not in self.description.settings:
             raise ValueError("batch-norm statistics are to be recomputed: call adapted(train_images, ...) first")
-        _check_size(images, self.network.arch.image_size, self.network.arch.name)
+        check_size(images, self.network.arch.image_size, self.network.arch.name)
         if self._train_images is not None:
             self.network = recompute_statistics(self.network, self._train_images, self.device, self.progress)
             self._train_images = None
         at_hand = self.bn == "at-hand"
         network = recompute_statistics(self.network, images, self.device, self.progress) if at_hand else self.network
         extract(network, images, self.device, out, self.progress)
-
-
-def _check_size(images: np.ndarray, size: int, taker: str) -> None:
-    if images.shape[1:] != (size, size, 3):
-        raise ValueError(f"images are {list(images.shape[1:])}; {taker} takes {size}x{size}x3")
 
 
 def untrained(arch: str, width: float, seed: int, **options: Any) -> DiscriminatorFeatures:

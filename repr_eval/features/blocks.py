@@ -1,0 +1,30 @@
+"""Features of many images, some at a time, by one process or several."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+from tqdm import tqdm
+
+from repr_eval.ranks import here
+
+
+def fill_in_blocks(
+    images: np.ndarray, out: np.ndarray, block: int, features: Callable[[np.ndarray], Tensor], progress: bool,
+    what: str = "features",
+) -> None:  # fmt: skip
+    """Write `features` [b, D] of images uint8 [N, S, S, 3] into `out` [N, D], `block` images at a time.
+
+    Of several ranks each fills the rows of its share of the blocks.
+    """
+    ranks = here()
+    starts = range(0, len(images), block)[ranks.number :: ranks.count]
+    for start in tqdm(starts, desc=what, unit="block", disable=not progress, delay=2, leave=False):
+        made = features(images[start : start + block])
+        out[start : start + len(made)] = made.cpu().numpy()
+
+
+def check_size(images: np.ndarray, size: int, taker: str) -> None:
+    """ValueError unless images are [N, size, size, 3]."""
+    if images.shape[1:] != (size, size, 3):
+        raise ValueError(f"images are {list(images.shape[1:])}; {taker} takes {size}x{size}x3")
