@@ -93,6 +93,7 @@ def measure(
         labels=outcome.labels,
         seed=seed,
         lists_sha256=save_lists(place.out / "draws", outcome.lists),
+        classifier=outcome.classifier,
         C=outcome.validation.C,
         C_at_edge=outcome.validation.at_edge,
         validation_n=outcome.validation.n,

@@ -21,6 +21,7 @@ from repr_eval.atomic import naming
 
 FORMAT = 1
 FILE = "records.jsonl"
+L2_SVM = "L2-SVM"  # the classifier of records that name none: they are older than the others
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,19 @@ class Record:
     labels: int  # labelled images a classifier is trained on
     seed: int
     lists_sha256: str  # of the index lists: held-out images and draws
-    C: float
+    C: float  # the classifier's setting: C of the L2-SVM, k of nearest neighbours, ...
     C_at_edge: bool
     validation_n: int  # held-out images a fold
     validation_correct: dict[str, list[int]]  # C -> correct, one number a fold
     test_n: int
     test_correct: list[int]  # one number a draw
-    largest_gap: float  # relative duality gap of the tested classifiers
+    largest_gap: float | None  # relative duality gap of the tested classifiers, where they have one
     seconds: dict[str, float]  # features, selection, test
     versions: dict[str, str]
     machine: str
     commit: str
     command: str
+    classifier: str = L2_SVM
     format: int = FORMAT
 
     @property
@@ -59,7 +61,10 @@ class Record:
         return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
 
     def to_line(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        content = asdict(self)
+        if self.classifier == L2_SVM:
+            del content["classifier"]  # so that a line, and with it the id, is what it was before there were others
+        return json.dumps(content, sort_keys=True)
 
 
 def append_record(folder: Path, record: Record) -> Path:
@@ -94,7 +99,7 @@ def read_records(folder: Path) -> list[Record]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             content = json.loads(line)
-            if content.get("format") != FORMAT or set(content) != known:
+            if content.get("format") != FORMAT or set(content) | {"classifier"} != known:
                 raise ValueError(f"not a record of format {FORMAT}")
             records.append(_checked(Record(**content)))
         except (ValueError, AttributeError, TypeError) as error:
@@ -116,7 +121,8 @@ def _checked(record: Record) -> Record:
         "labels": isinstance(record.labels, int),
         "n_features": isinstance(record.n_features, int),
         "C": isinstance(record.C, numbers),
-        "largest_gap": isinstance(record.largest_gap, numbers),
+        "classifier": isinstance(record.classifier, str),
+        "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
         "test_n": isinstance(record.test_n, int) and record.test_n > 0,
         "test_correct": isinstance(counts, list)
         and len(counts) > 0

@@ -96,7 +96,7 @@ def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
     settings = {name: value for name, value in record.representation.items() if name not in without}
     return [
         record.protocol, record.dataset["test_fingerprint"], record.dataset["train_fingerprint"], record.labels,
-        record.seed, record.lists_sha256, settings, sorted(record.validation_correct),
+        record.seed, record.lists_sha256, settings, sorted(record.validation_correct), record.classifier,
     ]  # fmt: skip
 
 

@@ -7,12 +7,10 @@ import time
 from collections.abc import Sequence
 
 import numpy as np
-from tqdm import tqdm
 
+from repr_eval.protocols.classifiers import L2_SVM, Classifier
 from repr_eval.protocols.draws import per_class_draws, split_off, stream
-from repr_eval.protocols.outcome import TOL, Features, Outcome, named
-from repr_eval.protocols.selection import count_correct, fit_draws, select_C
-from repr_eval.svm.estimator import fit_path
+from repr_eval.protocols.outcome import Features, Outcome, named
 
 ALL_LABELS = "all-labels/1"
 LOW_LABELS = "per-class/1"
@@ -20,29 +18,29 @@ CS = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 HELD_OUT = 5  # one image in five of every class is held out to choose C
 
 
-def all_labels(train: Features, test: Features, seed: int, Cs: Sequence[float] = CS, progress: bool = True) -> Outcome:
+def all_labels(
+    train: Features, test: Features, seed: int,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
+) -> Outcome:  # fmt: skip
     """Every training label: a fifth of each class held out, C chosen there, one refit on all, one look at the test set.
 
-    The fifth is of the smallest class, and as many of every other.
+    The fifth is of the smallest class, and as many of every other. With another `classifier` C is that one's setting.
     """
     started = time.perf_counter()
     held = np.unique(train.y, return_counts=True)[1].min() // HELD_OUT
     rest, held_out = split_off(train.y, max(1, int(held)), stream(f"{ALL_LABELS}/held-out", seed))
-    validation = select_C(train.X, train.y, [(rest, held_out)], Cs, TOL, progress)
+    validation = classifier.select(train, [(rest, held_out)], Cs, progress)
     chosen = time.perf_counter()
-    with tqdm(total=1, desc="fit on all labels", unit="fit", disable=not progress, leave=False) as bar:
-        model = next(fit_path(train.X, train.y, [validation.C], tol=TOL))
-        bar.update()
-    correct = count_correct([model], test.X, test.y)
+    tested = classifier.test(train, [None], validation.C, test, progress)
     return Outcome(
-        named(ALL_LABELS, Cs, CS), len(train.y), validation, correct, len(test.y), float(model.gap_.max()),
-        {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
+        named(ALL_LABELS, Cs, classifier.grid or CS), classifier.name, len(train.y), validation, tested.correct,
+        len(test.y), tested.largest_gap, {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip
 
 
 def low_labels(
     train: Features, test: Features, per_class: int, draws: int, seed: int,
-    Cs: Sequence[float] = CS, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
 ) -> Outcome:  # fmt: skip
     """`per_class` labels a class, `draws` times: the other training labels are never used, not for choosing C either.
 
@@ -58,13 +56,12 @@ def low_labels(
         rng = stream(f"{LOW_LABELS}/held-out", seed, number)
         rest, held_out = split_off(train.y[rows], max(1, per_class // HELD_OUT), rng)
         folds.append((rows[rest], rows[held_out]))
-    validation = select_C(train.X, train.y, folds, Cs, TOL, progress)
+    validation = classifier.select(train, folds, Cs, progress)
     chosen = time.perf_counter()
-    models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
-    correct = count_correct(models, test.X, test.y)
+    tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(LOW_LABELS, Cs, CS), len(drawn[0]), validation, correct, len(test.y),
-        max(float(m.gap_.max()) for m in models),
+        named(LOW_LABELS, Cs, classifier.grid or CS), classifier.name, len(drawn[0]), validation, tested.correct,
+        len(test.y), tested.largest_gap,
         {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
         chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from repr_eval.protocols.selection import Validation
 from repr_eval.svm.estimator import Matrix
 
 TOL = 1e-3  # relative duality gap of every fit in a protocol
@@ -28,15 +27,29 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Validation:
+    """Held-out images classified correctly, of `n` a fold, for every C tried: int [folds] each; and the choice.
+
+    C stands for the one setting of the classifier: C of the L2-SVM, k of nearest neighbours, ...
+    """
+
+    C: float
+    n: int
+    correct: dict[float, list[int]]
+    at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
+
+
+@dataclass(frozen=True)
 class Outcome:
     """Counts, never rates: how many of `n_test` images each draw's classifier got right, and how C came about."""
 
     protocol: str
+    classifier: str
     labels: int  # labelled images a classifier is trained on
     validation: Validation
     test_correct: list[int]  # one number a draw
     n_test: int
-    largest_gap: float  # relative duality gap, over the fits that were tested
+    largest_gap: float | None  # relative duality gap, over the fits that were tested
     lists: dict[str, np.ndarray]  # every index list used
     selection_seconds: float
     test_seconds: float

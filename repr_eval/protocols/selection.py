@@ -1,12 +1,12 @@
 """Chooses C on held-out training images. Nothing here is ever handed a test image."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
+from repr_eval.protocols.outcome import Validation
 from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
@@ -14,18 +14,10 @@ from repr_eval.svm.rows import Rows
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
 
 
-@dataclass(frozen=True)
-class Validation:
-    """Held-out images classified correctly, of `n` a fold, for every C tried: int [folds] each; and the choice."""
-
-    C: float
-    n: int
-    correct: dict[float, list[int]]
-    at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
-
-
-def fit_draws(X: Matrix, y: np.ndarray, draws: np.ndarray, C: float, tol: float, progress: bool = True) -> list[L2SVM]:
-    """One classifier for every row of `draws` int64 [draws, n], all with the same C, on all cores."""
+def fit_draws(
+    X: Matrix, y: np.ndarray, draws: Sequence[np.ndarray | None], C: float, tol: float, progress: bool = True
+) -> list[L2SVM]:
+    """One classifier for every draw, of these rows of X (None for all), all with the same C, on all cores."""
     with tqdm(total=len(draws), desc="draws", unit="draw", disable=not progress, leave=False) as bar:
         return on_all_cores(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
 

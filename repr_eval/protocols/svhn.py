@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from repr_eval.protocols.classifiers import L2_SVM, Classifier
 from repr_eval.protocols.draws import per_class_draws, stream
-from repr_eval.protocols.outcome import TOL, Features, Outcome, named
-from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+from repr_eval.protocols.outcome import Features, Outcome, named
 
 FEW_LABELS = "few-labels/1"
 CS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
@@ -23,7 +23,7 @@ def held_out_size(n: int) -> int:
 
 def few_labels(
     train: Features, test: Features, labels: int, draws: int, seed: int,
-    Cs: Sequence[float] = CS, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
 ) -> Outcome:  # fmt: skip
     """`labels` labels, as many of each class: C by the mean error on held-out images over 10 draws, then fresh draws.
 
@@ -42,11 +42,11 @@ def few_labels(
     per_class = labels // classes
     tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)
     drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
-    validation = select_C(train.X, train.y, [(rows, held_out) for rows in tuning], Cs, TOL, progress)
+    validation = classifier.select(train, [(rows, held_out) for rows in tuning], Cs, progress)
     chosen = time.perf_counter()
-    models = fit_draws(train.X, train.y, drawn, validation.C, TOL, progress)
-    correct = count_correct(models, test.X, test.y)
+    tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(FEW_LABELS, Cs, CS), labels, validation, correct, len(test.y), max(float(m.gap_.max()) for m in models),
-        {"held_out": held_out, "tune": tuning, "draws": drawn}, chosen - started, time.perf_counter() - chosen,
+        named(FEW_LABELS, Cs, classifier.grid or CS), classifier.name, labels, validation, tested.correct, len(test.y),
+        tested.largest_gap, {"held_out": held_out, "tune": tuning, "draws": drawn},
+        chosen - started, time.perf_counter() - chosen,
     )  # fmt: skip

@@ -1,0 +1,62 @@
+"""What a protocol trains on labelled features, and how it chooses that classifier's one setting.
+
+The L2-SVM is the protocols' own; the others are second opinions on the same images, splits and draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from repr_eval.protocols.outcome import TOL, Features, Validation
+from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+
+Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Test images classified correctly, one number a draw; the fits' largest relative duality gap, if any."""
+
+    correct: list[int]
+    largest_gap: float | None = None
+
+
+class Classifier(Protocol):
+    """A way to classify features, with one setting that is chosen on held-out training images."""
+
+    name: str  # in records and tables
+    setting: str  # what the chosen number is called
+    grid: tuple[float, ...] | None  # values to choose from; None for the protocol's own
+
+    def select(
+        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
+    ) -> Validation:
+        """The value with the highest mean accuracy on the folds' held-out rows; the smaller on ties."""
+
+    def test(
+        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
+    ) -> Tested:
+        """A classifier for every draw (rows of `train`; None for all), each judged on all of `test`."""
+
+
+class LinearSVM:
+    """One-vs-rest L2-SVMs [paper, section 5.1]; C is chosen."""
+
+    name, setting = "L2-SVM", "C"
+    grid: tuple[float, ...] | None = None
+
+    def select(
+        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
+    ) -> Validation:
+        return select_C(train.X, train.y, folds, grid, TOL, progress)
+
+    def test(
+        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
+    ) -> Tested:
+        models = fit_draws(train.X, train.y, draws, value, TOL, progress)
+        return Tested(count_correct(models, test.X, test.y), max(float(m.gap_.max()) for m in models))
+
+
+L2_SVM = LinearSVM()
