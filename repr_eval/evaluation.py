@@ -1,5 +1,6 @@
 """One evaluation, from a data set and a representation to a stored record."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
 from repr_eval.ranks import Done, here, part
-from repr_eval.records import Record, append_record, commit, machine, versions
+from repr_eval.records import FILE, Record, append_record, commit, machine, read_records, versions
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 
@@ -59,6 +60,27 @@ def evaluate(
     if layers:
         found = found.of_layers(*layers)
     return measure(family, found, protocol, place, seed=seed, command=command, device=device)
+
+
+def recorded(
+    family: str, data: LabelledImages, representation: Representation, place: Place, protocol: str, classifier: str,
+    labels: int, draws: int, seed: int,
+) -> Record | None:  # fmt: skip
+    """The newest record in `place.out` of this very measurement, if there is one; nothing is computed."""
+    description = representation.adapted(data.train.images, data.train.fingerprint).description
+    settings = json.loads(json.dumps(description.settings | {"stored_as": place.precision}))
+    wanted = (
+        f"{family}/{protocol}", classifier, labels, draws, seed, settings,
+        data.train.fingerprint, data.test.fingerprint,
+    )  # fmt: skip
+    found = None
+    for record in read_records(place.out) if (place.out / FILE).exists() else []:
+        is_of = (
+            record.protocol, record.classifier, record.labels, len(record.test_correct), record.seed,
+            record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
+        )  # fmt: skip
+        found = record if is_of == wanted else found
+    return found
 
 
 def extracted(data: LabelledImages, representation: Representation, place: Place) -> Extracted:

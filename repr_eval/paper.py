@@ -1,6 +1,7 @@
 """The rows of the paper's tables (Radford et al. 2015, tables 1 and 2), for the tables to set beside measured ones."""
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -48,3 +49,34 @@ PAPER_ROWS = (
     ),
     *(PaperRow("svhn/few-labels/1", "SVHN", method, 1 - error, labels=1_000) for method, error in _SVHN),
 )
+
+# What other papers print for a method under the same protocol.
+_ELSEWHERE = (
+    PaperRow("cifar10/all-labels/1", "CIFAR-10", "1-layer K-means, 1,600 centroids [Coates, Lee & Ng 2011]", 0.779),
+)
+
+# Settings of a representation and the classifier -> the published method that it measures.
+_COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
+    ({"representation": "kmeans", "centroids": 4800}, "L2-SVM", "1-layer K-means"),
+    ({"representation": "kmeans", "centroids": 1600}, "L2-SVM", _ELSEWHERE[0].method),
+    ({"representation": "discriminator"}, "L2-SVM", "DCGAN + L2-SVM"),
+    ({"representation": "pixels"}, "kNN", "KNN"),
+)
+
+
+def paper_rows(table: str) -> list[PaperRow]:
+    """The paper's rows of `table` ("cifar10", "svhn"), in its order."""
+    return [row for row in PAPER_ROWS if row.protocol.split("/")[0] == table]
+
+
+def counterpart(protocol: str, settings: dict[str, Any], classifier: str, trained: bool) -> PaperRow | None:
+    """The published figure for features of these `settings` under `protocol`; None where none is known.
+
+    `trained` False: of a control with random weights, for which nothing is published.
+    """
+    for wanted, by, method in _COUNTERPARTS:
+        if trained and by == classifier and wanted.items() <= settings.items():
+            for row in (*PAPER_ROWS, *_ELSEWHERE):
+                if (row.protocol, row.method) == (protocol, method):
+                    return row
+    return None

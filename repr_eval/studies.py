@@ -7,12 +7,10 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from repr_eval.atomic import replacing
 from repr_eval.records import Record
 from repr_eval.tables import TABLES, C_cell, Row, family, identity, interval_cell, markdown_line, measured_row, newest
 
@@ -173,12 +171,6 @@ def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> N
             [one.last_layer or 0 for one in part], rate, [below, above],
             linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
         )  # fmt: skip
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure to `path` as a PNG, whole or not at all."""
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110)
 
 
 STUDIES: dict[str, Callable[[list[Record]], list[StudyRow]]] = {"layers": layer_study, "batch_norm": batch_norm_study}

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from repr_eval.paper import PAPER_ROWS, PaperRow
-from repr_eval.records import Record
+from repr_eval.paper import PaperRow, paper_rows
+from repr_eval.records import L2_SVM, Record
 
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
 CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
@@ -29,6 +29,7 @@ class Row:
     protocol: str
     data: str
     method: str
+    classifier: str  # empty for the paper's rows
     source: str  # "paper" or "measured"
     trained_on: str
     layers: str
@@ -67,10 +68,10 @@ def measured_row(record: Record, measure: str) -> Row:
             low, high = 1 - high, 1 - low
         std, of = None, "test images"
     return Row(
-        record.protocol, record.dataset["name"], full_method(record), "measured", record.trained_on, record.layers,
-        record.n_features, record.max_units, record.labels, len(rates), mean, std, low, high, of, None, record.C,
-        record.C_at_edge, str(record.representation.get("bn", "")), record.seed, record.largest_gap,
-        sum(record.seconds.values()), record.id,
+        record.protocol, record.dataset["name"], full_method(record), record.classifier, "measured",
+        record.trained_on, record.layers, record.n_features, record.max_units, record.labels, len(rates), mean, std,
+        low, high, of, None, record.C, record.C_at_edge, str(record.representation.get("bn", "")), record.seed,
+        record.largest_gap, sum(record.seconds.values()), record.id,
     )  # fmt: skip
 
 
@@ -78,7 +79,7 @@ def paper_row(row: PaperRow, measure: str) -> Row:
     """The row of a figure printed in the paper."""
     rate = row.accuracy if measure == "accuracy" else 1 - row.accuracy
     return Row(
-        row.protocol, row.dataset, row.method, "paper", row.trained_on, "", None, row.max_units, row.labels, None,
+        row.protocol, row.dataset, row.method, "", "paper", row.trained_on, "", None, row.max_units, row.labels, None,
         round(rate, 6), None, None, None, "", row.spread, None, None, "", None, None, None, "",
     )  # fmt: skip
 
@@ -138,7 +139,7 @@ def table_rows(records: list[Record], table: str) -> list[Row]:
     """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
     measure = TABLES[table]
     mine = [r for r in newest(records) if family(r) == table and whole(r)]
-    rows = [paper_row(row, measure) for row in PAPER_ROWS if row.protocol.split("/")[0] == table]
+    rows = [paper_row(row, measure) for row in paper_rows(table)]
     rows += sorted(
         (measured_row(r, measure) for r in mine),
         key=lambda row: (row.data, row.labels or 0, row.rate if measure == "error" else -row.rate),
@@ -177,8 +178,9 @@ def _markdown_line(row: Row) -> str:
     spread = "" if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
     if row.paper_spread is not None:
         spread = f"printed: {100 * row.paper_spread:.1f}"
+    method = row.method if row.classifier in ("", L2_SVM) else f"{row.method}; {row.classifier}"
     return markdown_line((
-        row.method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
+        method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
         row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval_cell(row), row.ci95_of,
         C_cell(row), row.bn, row.seed, row.record,
     ))  # fmt: skip

@@ -27,7 +27,7 @@ from scipy.io import savemat
 
 import repr_eval
 from repr_eval import reports, tables
-from repr_eval.cli import COMMANDS, main, report
+from repr_eval.cli import COMMANDS, jobs, main, report
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
@@ -201,7 +201,8 @@ def test_the_job_leaves_a_run_a_record_a_measurement_and_tables(job: Path) -> No
         "discriminator.safetensors", "generator.safetensors", "losses.csv", "samples/epoch-001.png", "settings.json",
     }  # fmt: skip
     assert [name for name in files(job / "results") if not name.startswith("draws/")] == [
-        "digits.csv", "digits.md", "records.jsonl", "svhn.csv", "svhn.md",
+        "digits-methods.csv", "digits-methods.md", "digits-methods.png", "digits.csv", "digits.md", "records.jsonl",
+        "svhn-methods.csv", "svhn-methods.md", "svhn-methods.png", "svhn.csv", "svhn.md",
     ]  # fmt: skip
     assert len(read_records(job / "results")) == 4
 
@@ -229,7 +230,7 @@ def test_records_say_what_was_measured(job: Path) -> None:
 
 def test_tables_are_the_records_and_the_papers_rows(job: Path) -> None:
     rows = rows_of(job / "results" / "svhn.csv")
-    assert list(rows[0])[:6] == ["protocol", "data", "method", "source", "trained_on", "layers"]
+    assert list(rows[0])[:6] == ["protocol", "data", "method", "classifier", "source", "trained_on"]
     assert {"features", "labels", "draws", "error", "std_of_draws", "ci95_low", "ci95_high", "C", "seconds"} < set(
         rows[0]
     )
@@ -283,6 +284,33 @@ def test_a_second_evaluation_of_the_same_features_agrees_and_is_one_row(job: Pat
     assert first.validation_correct == second.validation_correct
     assert set(first.validation_correct) == {"1e-05", "0.001"}
     assert len(rows_of(tmp_path / "out" / "digits.csv")) == 1
+
+
+def test_everything_is_compared_but_for_what_is_recorded(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    everything = (("pixels", "svm"), ("pixels", "knn"), ("random:1", "svm"))
+    monkeypatch.setattr(jobs, "COMPARED", everything)
+    monkeypatch.setattr(jobs, "best", lambda: str(job / "gan" / "discriminator.safetensors"))
+    few = ["svhn", "--labels", 20, "--draws", 2, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
+    succeed(*few, "--weights", "pixels")
+    text = succeed(*few, "--all").stdout
+    assert text.startswith("recorded: house-numbers-generated")
+    first, *rest = read_records(tmp_path)
+    assert [(one.method, one.classifier) for one in (first, *rest)] == [
+        ("raw pixels", "L2-SVM"),
+        ("raw pixels", "kNN"),
+        ("untrained discriminator (dcgan32-svhn, width 0.05, seed 1)", "L2-SVM"),
+    ]
+    assert {one.lists_sha256 for one in rest} == {first.lists_sha256}
+    assert rest[1].command.endswith("--device cpu --weights random:1 --arch dcgan32-svhn --width 0.05 --classifier svm")
+    assert len(succeed(*few, "--all").stdout.splitlines()) == 3
+    assert len(read_records(tmp_path)) == 3
+    succeed(*few, "--all", "--seed", 1)
+    assert len(read_records(tmp_path)) == 6
+    rows = rows_of(tmp_path / "svhn-methods.csv")
+    assert sum(bool(row["record"]) for row in rows) == 6
 
 
 def test_export_and_doctor_and_dry_run_report(job: Path, tmp_path: Path) -> None:
@@ -415,6 +443,10 @@ BAD = [
     (DIGITS + "--weights pixels --layers 1", "layers 1-1: raw pixels has no layers to choose from"),
     (DIGITS + "--weights random --layers 3-1", "--layers '3-1': needs a range of layers such as 1-4, or one layer"),
     (DIGITS + "--weights pixels --bn running", "--bn running: pixels has no batch norm"),
+    (SVHN + "--all --data-dir {in}/digits", "--all compares everything; leave out --weights"),
+    ("svhn --all --out {out} --C 1 --data-dir {in}/digits", "--all compares everything; leave out --C"),
+    (DIGITS + "--weights pixels --classifier knn --C 2.5", "k 2.5: must be a whole number of neighbours"),
+    (DIGITS + "--weights kmeans-1600 --bn running", "--bn running: kmeans-1600 has no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),
     (DIGITS + "--weights {in}/other.safetensors", "{in}/other.safetensors: tensor convs.0.weight is "),

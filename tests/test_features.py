@@ -15,7 +15,8 @@ from torch import nn
 from repr_eval.evaluation import Place, features_of
 from repr_eval.features import store
 from repr_eval.features.discriminator import n_features, pooled, recompute_statistics, to_network
-from repr_eval.features.representations import DiscriminatorFeatures, Pixels, from_weights, untrained
+from repr_eval.features.pixels import Pixels
+from repr_eval.features.representations import DiscriminatorFeatures, from_weights, untrained
 from repr_eval.features.store import key_of, stored_features
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash

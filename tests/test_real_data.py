@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 
 from repr_eval.evaluation import Place, features_of
-from repr_eval.features.representations import Pixels, from_weights
+from repr_eval.features.pixels import Pixels
+from repr_eval.features.representations import from_weights
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10

@@ -24,7 +24,7 @@ from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, t
 
 COLUMNS = {
     table: (
-        f"protocol,data,method,source,trained_on,layers,features,max_units,labels,draws,{measure},std_of_draws,"
+        f"protocol,data,method,classifier,source,trained_on,layers,features,max_units,labels,draws,{measure},std_of_draws,"
         "ci95_low,ci95_high,ci95_of,paper_spread,C,C_at_edge,bn,seed,largest_gap,seconds,record"
     )
     for table, measure in {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}.items()
@@ -360,7 +360,8 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
     append_record(tmp_path, svhn_record())
     append_record(tmp_path, record(protocol="digits/per-class/1", max_units=None))
     written = write_reports(tmp_path)
-    assert [path.name for path in written] == [f"{t}{suffix}" for t in TABLES for suffix in (".csv", ".md")]
+    tables = [path for path in written if "-methods" not in path.name]
+    assert [path.name for path in tables] == [f"{t}{suffix}" for t in TABLES for suffix in (".csv", ".md")]
     for table, columns in COLUMNS.items():
         assert (tmp_path / f"{table}.csv").read_text(encoding="utf-8").splitlines()[0] == columns
 
@@ -368,10 +369,10 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
 def test_csv_holds_the_numbers() -> None:
     one = record(C_at_edge=True)
     *_, paper, measured = to_csv(table_rows([one], "cifar10"), "accuracy").splitlines()
-    assert paper == "cifar10/per-class/1,CIFAR-10,DCGAN + L2-SVM,paper,ImageNet-1k,,,512,4000,,0.738,,,,,0.004,,,,,,,"
+    assert paper == "cifar10/per-class/1,CIFAR-10,DCGAN + L2-SVM,,paper,ImageNet-1k,,,512,4000,,0.738,,,,,0.004,,,,,,,"
     assert measured == (
-        'cifar10/per-class/1,CIFAR-10,DCGAN (width 1),measured,"ImageNet, 32x32 – “min-resized”",1-6 of 6,28672,512,'
-        f"4000,3,0.72,0.02,0.670317,0.769683,mean of draws,,0.0001,True,recomputed,0,0.00098,33.75,{one.id}"
+        'cifar10/per-class/1,CIFAR-10,DCGAN (width 1),L2-SVM,measured,"ImageNet, 32x32 – “min-resized”",1-6 of 6,28672,'
+        f"512,4000,3,0.72,0.02,0.670317,0.769683,mean of draws,,0.0001,True,recomputed,0,0.00098,33.75,{one.id}"
     )
 
 
@@ -393,11 +394,12 @@ def test_markdown_names_its_spreads() -> None:
 
 def test_only_measured_tables_are_written(tmp_path: Path) -> None:
     append_record(tmp_path, record())
-    assert [path.name for path in write_reports(tmp_path)] == ["cifar10.csv", "cifar10.md"]
+    names = [f"cifar10{ending}" for ending in (".csv", ".md", "-methods.csv", "-methods.md", "-methods.png")]
+    assert [path.name for path in write_reports(tmp_path)] == names
     first = (tmp_path / "cifar10.csv").read_bytes()
     write_reports(tmp_path)
     assert (tmp_path / "cifar10.csv").read_bytes() == first
-    assert sorted(os.listdir(tmp_path)) == ["cifar10.csv", "cifar10.md", FILE]
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, FILE])
 
 
 def test_a_repeat_replaces_its_row(tmp_path: Path) -> None:
@@ -411,7 +413,18 @@ def test_a_repeat_replaces_its_row(tmp_path: Path) -> None:
 # Who may import whom.
 
 PACKAGE = Path(repr_eval.__file__).parent
-LEFT_TO_RIGHT = ["images", "gan", "features", "svm", "protocols", "records", "tables", "studies", "reports"]
+LEFT_TO_RIGHT = [
+    "images",
+    "gan",
+    "features",
+    "svm",
+    "protocols",
+    "records",
+    "tables",
+    "studies",
+    "comparison",
+    "reports",
+]
 FREE = {"atomic", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
@@ -426,7 +439,7 @@ def may_import(importer: str, imported: str) -> bool:
     if imported in FREE:
         return True
     if imported == "paper":
-        return importer == "tables"
+        return importer in ("tables", "comparison")
     if importer == "svm" and imported in SVM_MAY_NOT_KNOW:
         return False
     if imported == "__init__":
@@ -477,7 +490,7 @@ def test_the_rule_of_imports_can_fail() -> None:
     assert may_import("protocols", "svm")
 
 
-@pytest.mark.parametrize("module", ["records", "tables", "studies", "reports"])
+@pytest.mark.parametrize("module", ["records", "tables", "studies", "comparison", "reports"])
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,6 +18,7 @@ from repr_eval.studies import batch_norm_study, layer_study, layers_figure, to_m
 from repr_eval.tables import full_method, table_rows
 
 WHOLE = 4
+CIFAR10 = [f"cifar10{ending}" for ending in (".csv", ".md", "-methods.csv", "-methods.md", "-methods.png")]
 
 
 def of_layers(first: int, last: int, correct: list[int], settings: dict[str, Any] | None = None, **rest: Any) -> Record:
@@ -159,9 +160,9 @@ def test_reports_hold_the_studies_and_a_plot(tmp_path: Path) -> None:
     for one in (of_layers(1, 1, [20, 24]), with_bn("recomputed", [70, 72]), with_bn("at-hand", [75, 73])):
         append_record(tmp_path, one)
     names = [path.name for path in write_reports(tmp_path)]
-    assert names == ["cifar10.csv", "cifar10.md", "batch_norm.csv", "batch_norm.md"]
+    assert names == [*CIFAR10, "batch_norm.csv", "batch_norm.md"]
     append_record(tmp_path, of_layers(1, 2, [50, 54]))
-    assert [path.name for path in write_reports(tmp_path)][2:5] == ["layers.csv", "layers.md", "layers.png"]
+    assert [path.name for path in write_reports(tmp_path)][5:8] == ["layers.csv", "layers.md", "layers.png"]
     table = pd.read_csv(tmp_path / "layers.csv")
     assert table[["first_layer", "last_layer", "rate"]].to_numpy().tolist() == [[1, 1, 0.22], [1, 2, 0.52]]
     assert pd.read_csv(tmp_path / "batch_norm.csv")["difference"].tolist() == pytest.approx([0, 0.03])

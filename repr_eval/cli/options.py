@@ -31,6 +31,17 @@ out = click.option(
 seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
 
 
+def given(*those: Callable[..., Any]) -> Callable[..., Any]:
+    """A command with those options, in that order."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(those):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
     """`command`, as one of the ranks that torchrun started, if it did."""
 

@@ -1,4 +1,4 @@
-"""What can be evaluated, by name: a discriminator's weights, an untrained discriminator, raw pixels.
+"""What is evaluated: representations; and a discriminator, with its weights or untrained, as one.
 
 The seam: a `Representation` turns images uint8 [N, S, S, 3] into features float [N, D], and says of itself, in plain
 values, all that decides those numbers. One that adapts to a data set without its labels (batch-norm statistics)
@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from repr_eval.features.blocks import check_size, fill_in_blocks
+from repr_eval.features.blocks import check_size
 from repr_eval.features.discriminator import extract, n_features, recompute_statistics
 from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
@@ -74,27 +73,6 @@ class Representation(Protocol):
 
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
         """Write the features of `images` into `out` [N, D]."""
-
-
-class Pixels:
-    """Raw pixels in [-1, 1], flattened."""
-
-    def __init__(self, image_size: int = 32):
-        self.image_size = image_size
-        d = image_size * image_size * 3
-        settings = {"representation": "pixels", "scale": "x / 127.5 - 1"}
-        self.description = Description("raw pixels", "nothing", "-", d, None, settings)
-
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "Pixels":
-        return self
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        check_size(images, self.image_size, "this representation")
-        fill_in_blocks(images, out, 4096, self._features, progress=False)
-
-    @staticmethod
-    def _features(images: np.ndarray) -> Tensor:
-        return torch.from_numpy(images.reshape(len(images), -1)).float() / 127.5 - 1
 
 
 class DiscriminatorFeatures:

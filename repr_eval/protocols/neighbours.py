@@ -39,7 +39,7 @@ class NearestNeighbours:
             for k in ks:
                 correct[float(k)] += counts[k]
         k = max(ks, key=lambda k: sum(correct[k]))
-        return Validation(float(k), len(folds[0][1]), correct, at_edge=len(ks) > 1 and k in (ks[0], ks[-1]))
+        return Validation(float(k), len(folds[0][1]), correct, at_edge=k == max(ks) or k == min(ks) > 1)
 
     def test(
         self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True

@@ -1,0 +1,192 @@
+"""From the options of a command that evaluates to records: one, or one for every method of the comparison."""
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from repr_eval.cli import options
+from repr_eval.evaluation import Place, Protocol, evaluate, recorded
+from repr_eval.features.methods import COMPARED, METHODS
+from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
+from repr_eval.gan.networks import ARCHITECTURES
+from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.images.labelled import LabelledImages
+from repr_eval.images.locate import cache_folder
+from repr_eval.protocols.classifiers import L2_SVM, Classifier
+from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
+from repr_eval.protocols.outcome import Outcome
+from repr_eval.records import Record
+from repr_eval.reports import write_reports
+from repr_eval.tables import TABLES, measured_row
+
+CLASSIFIERS: dict[str, Classifier] = {"svm": L2_SVM, "knn": NEAREST_NEIGHBOURS}
+
+OPTIONS = (
+    click.option("--weights", help="A .safetensors file, a name from pretrained/, the control random (random:1 with "
+                 f"another seed), or a method that learns from the data set's own images: {', '.join(METHODS)}. "
+                 "Default: the best shipped model."),
+    click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
+                 help="Of --weights random."),
+    click.option("--width", default=1.0, show_default=True, help="Of --weights random."),
+    click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
+                 help="Batch-norm statistics: recomputed over the training images; of each split's own images "
+                 "(at-hand), which sees the test images together; or those stored with the weights (running)."),
+    click.option("--classifier", type=click.Choice(list(CLASSIFIERS)), default="svm", show_default=True,
+                 help="What is trained on the features."),
+    click.option("--C", "grid", help="Values of C (k of knn) to choose from, by commas. Default: the protocol's."),
+    options.seed,
+    options.device,
+    click.option("--store", type=click.Path(path_type=Path), help="Folder of stored features. Default: in the cache."),
+    click.option("--store-as", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
+                 help="Type in which features are stored and read."),
+    options.out,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """What an evaluation needs beside its data and protocol, from a command's options."""
+
+    representation: Representation
+    classifier: Classifier
+    grid: tuple[float, ...] | None  # as given
+    place: Place
+    seed: int
+    device: str
+    layers: tuple[int, int] | None
+    command: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """A protocol with its own settings, of the table `family`; `labels` are those that a classifier is trained on."""
+
+    family: str
+    protocol: Callable[..., Outcome]
+    name: str
+    Cs: tuple[float, ...]
+    settings: dict[str, int]
+    labels: int
+
+    def bound(self, job: Job) -> Protocol:
+        """The protocol with everything that it takes but the features."""
+        Cs = job.grid or job.classifier.grid or self.Cs
+        return partial(self.protocol, seed=job.seed, Cs=Cs, classifier=job.classifier, **self.settings)
+
+
+def job(data: LabelledImages, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
+    """The job that a command's options ask for; ValueError where they do not fit together."""
+    if data.remark:
+        click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
+    representation, device = _representation(settings)
+    options.make_folder(settings["out"], "--out")
+    store = settings["store"] or cache_folder() / "features"
+    layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
+    return Job(
+        representation, CLASSIFIERS[settings["classifier"]], _grid(settings["grid"]),
+        Place(settings["out"], store, settings["store_as"]), settings["seed"], device, layers,
+        shlex.join(["repr-eval", *(command or sys.argv[1:])]),
+    )  # fmt: skip
+
+
+def run(one: Run, data: LabelledImages, settings: dict[str, Any]) -> None:
+    """Evaluate, record, print, and write the tables anew."""
+    _measure(one, data, job(data, settings))
+    reports(settings["out"])
+
+
+def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any]) -> None:
+    """`runs` of every method of the comparison with every classifier, but for those that are recorded."""
+    for name, usual in (("weights", None), ("grid", None), ("layers", None), ("classifier", "svm"), ("width", 1.0)):
+        if settings[name] != usual:
+            raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
+    for weights, classifier in COMPARED:
+        chosen = _compared(weights, classifier, settings)
+        added = ["--weights", chosen["weights"]] if weights else []
+        added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"] if chosen["width"] != 1 else []
+        command = [word for word in sys.argv[1:] if word != "--all"] + added + ["--classifier", classifier]
+        for one in runs:
+            one_job = job(data, chosen, command)
+            found = recorded(
+                one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
+                one.labels, one.settings.get("draws", 1), one_job.seed,
+            )  # fmt: skip
+            if found:
+                click.echo(f"recorded: {summary(found, TABLES[one.family])}")
+                continue
+            _measure(one, data, one_job)
+            reports(settings["out"])
+
+
+def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of one method; an untrained network is of the best model's shape."""
+    chosen = settings | {"weights": weights, "classifier": classifier}
+    if weights and weights.startswith("random"):
+        shape = from_weights(find_weights(best())).network
+        chosen |= {"arch": shape.arch.name, "width": shape.width}
+    return chosen
+
+
+def _measure(one: Run, data: LabelledImages, job: Job) -> None:
+    record = evaluate(
+        one.family, data, job.representation, one.bound(job), job.place,
+        seed=job.seed, command=job.command, device=job.device, layers=job.layers,
+    )  # fmt: skip
+    click.echo(summary(record, TABLES[one.family]))
+
+
+def reports(out: Path) -> None:
+    """Write every table and picture of the folder `out` anew."""
+    for path in write_reports(out):
+        click.echo(f"wrote {path}", err=True)
+
+
+def summary(record: Record, measure: str) -> str:
+    """A record in one line."""
+    row = measured_row(record, measure)
+    interval = f"95% interval of the {row.ci95_of} {100 * (row.ci95_low or 0):.2f} to {100 * (row.ci95_high or 0):.2f}"
+    edge = ", at the edge of its grid" if record.C_at_edge else ""
+    layers = "" if row.layers == "-" else f"layers {row.layers}, "
+    by = "" if record.classifier == L2_SVM.name else f", {record.classifier}"
+    setting = next((one.setting for one in CLASSIFIERS.values() if one.name == record.classifier), "setting")
+    return (
+        f"{row.data}, {row.labels:,} labels, {record.method}, {layers}{row.features:,} features{by}: test {measure} "
+        f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; {setting} {row.C:g}{edge}; record {row.record})"
+    )
+
+
+def _representation(settings: dict[str, Any]) -> tuple[Representation, str]:
+    weights, arch, width, bn = (settings[name] for name in ("weights", "arch", "width", "bn"))
+    chosen = options.chosen_device(settings["device"])
+    control = re.fullmatch(r"random(?::(\d+))?", weights or "")
+    if not control and (arch != "dcgan32" or width != 1.0):
+        raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
+    if weights in METHODS:
+        if bn != "recomputed":
+            raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
+        return METHODS[weights](settings["seed"], chosen), str(chosen)
+    if control:
+        if bn == "running":
+            raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
+        seed = settings["seed"] if control[1] is None else int(control[1])
+        return untrained(arch, width, seed, bn=bn, device=chosen), str(chosen)
+    return from_weights(find_weights(weights or best()), bn=bn, device=chosen), str(chosen)
+
+
+def _grid(text: str | None) -> tuple[float, ...] | None:
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--C {text!r}: needs numbers with commas between, such as 1e-4,1e-3") from error
+    if not all(0 < value < float("inf") for value in values):
+        raise ValueError(f"--C {text!r}: every value must be above 0 and finite")
+    return values

@@ -1,0 +1,178 @@
+"""Every method beside the figure that is published for it: what `--all` measures, and the table and chart of it.
+
+The table has one row for every method, classifier and seed: of several records the one with the most draws, then the
+newest, with batch-norm statistics as the protocols have them. The paper's rows that nothing here measures stand below.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from repr_eval.paper import PaperRow, counterpart, paper_rows
+from repr_eval.records import L2_SVM, Record
+from repr_eval.tables import TABLES, Row, family, full_method, interval_cell, markdown_line, measured_row, newest, whole
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One line: a published figure, a measured row, or one beside the other; rates are fractions.
+
+    A published figure stands beside what was measured on `data`, which may be another data set than the paper's.
+    """
+
+    protocol: str
+    data: str
+    labels: int
+    method: str
+    classifier: str
+    published: float | None
+    row: Row | None = None
+
+    @property
+    def panel(self) -> tuple[str, str, int]:
+        """What is compared with each other: lines of one protocol, data set and number of labels."""
+        return self.protocol, self.data, self.labels
+
+    @property
+    def rate(self) -> float:
+        """The measured rate, else the published one."""
+        return self.row.rate if self.row else self.published or 0.0
+
+
+def compared(records: list[Record], table: str) -> list[Compared]:
+    """The lines of `table` ("cifar10", ...), the best first within a protocol, data set and number of labels."""
+    measure = TABLES[table]
+    best: dict[tuple[object, ...], Record] = {}
+    for record in newest(records):
+        if family(record) != table or not whole(record) or record.representation.get("bn", "") not in BN:
+            continue
+        # Without the draws' lists, of which one record may have more than another.
+        key = (
+            record.protocol, record.dataset["name"], record.labels, full_method(record), record.trained_on,
+            record.classifier, record.seed,
+        )  # fmt: skip
+        if key not in best or len(record.test_correct) >= len(best[key].test_correct):
+            best[key] = record
+    lines = [_measured(record, measure) for record in best.values()]
+    found = {(line.panel, _counterpart(record)) for line, record in zip(lines, best.values(), strict=True)}
+    for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
+        for paper in paper_rows(table):
+            if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in found:
+                lines.append(Compared(protocol, data, labels, paper.method, "", _rate(paper.accuracy, measure)))
+    sign = 1 if measure == "error" else -1
+    return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
+
+
+def _measured(record: Record, measure: str) -> Compared:
+    row, published = measured_row(record, measure), _counterpart(record)
+    rate = None if published is None else _rate(published.accuracy, measure)
+    return Compared(row.protocol, row.data, record.labels, row.method, record.classifier, rate, row)
+
+
+def _counterpart(record: Record) -> PaperRow | None:
+    untrained = record.representation.get("representation") == "discriminator" and record.trained_on == "nothing"
+    return counterpart(record.protocol, record.representation, record.classifier, not untrained)
+
+
+def _rate(accuracy: float, measure: str) -> float:
+    return round(accuracy if measure == "accuracy" else 1 - accuracy, 6)
+
+
+def to_csv(lines: list[Compared]) -> str:
+    """The lines as CSV: rates as fractions to six digits."""
+    table = [
+        {
+            "protocol": line.protocol, "data": line.data, "labels": line.labels, "method": line.method,
+            "classifier": line.classifier, "trained_on": line.row.trained_on if line.row else None,
+            "units": line.row.max_units if line.row else None, "features": line.row.features if line.row else None,
+            "paper": line.published, "measured": line.row.rate if line.row else None,
+            "std_of_draws": line.row.std_of_draws if line.row else None,
+            "ci95_low": line.row.ci95_low if line.row else None, "ci95_high": line.row.ci95_high if line.row else None,
+            "ci95_of": line.row.ci95_of if line.row else None, "seconds": line.row.seconds if line.row else None,
+            "seed": line.row.seed if line.row else None, "record": line.row.record if line.row else None,
+        }
+        for line in lines
+    ]  # fmt: skip
+    return pd.DataFrame(table).convert_dtypes().to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def to_markdown(lines: list[Compared], measure: str) -> str:
+    """The lines as Markdown, a section a protocol and number of labels; rates in percent."""
+    sections = []
+    for title, panel in _panels(lines):
+        text = [
+            f"### {title}", "",
+            f"| method | classifier | trained on | units | features | paper {measure} % | measured {measure} % "
+            "| std of draws | 95% interval | of | seconds | seed | record |",
+            "|---|---|---|---:|---:|---:|---:|---:|---|---|---:|---:|---|",
+        ]  # fmt: skip
+        sections.append("\n".join(text + [_markdown_line(line) for line in panel]))
+    return "\n\n".join(sections) + "\n"
+
+
+def _markdown_line(line: Compared) -> str:
+    published = None if line.published is None else f"{100 * line.published:.2f}"
+    row = line.row
+    if row is None:
+        return markdown_line((line.method, "", "", "", "", published, "not measured", *[""] * 6))
+    spread = None if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
+    return markdown_line((
+        row.method, line.classifier, row.trained_on, row.max_units and f"{row.max_units:,}",
+        row.features and f"{row.features:,}", published, f"{100 * row.rate:.2f}", spread, interval_cell(row),
+        row.ci95_of, f"{row.seconds:,.0f}", row.seed, row.record,
+    ))  # fmt: skip
+
+
+def _panels(lines: list[Compared]) -> Iterator[tuple[str, list[Compared]]]:
+    for place, panel in groupby(lines, lambda line: line.panel):
+        protocol, data, labels = place
+        yield f"{protocol}: {data}, {labels:,} labels", list(panel)
+
+
+def figure(lines: list[Compared], measure: str) -> "Figure":
+    """A bar for every measured line, with its 95% interval, and a tick at the published figure; a panel a protocol."""
+    from matplotlib.figure import Figure  # here, for the other commands start without it
+
+    panels = list(_panels(lines))
+    heights = [1.2 + 0.3 * len(panel) for _, panel in panels]
+    result = Figure(figsize=(10.0, sum(heights) + 0.6), layout="constrained")
+    grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
+        _bars(axes, panel)
+        axes.set(title=title, xlabel=f"test {measure}, %")
+    _legend(grid[0, 0])
+    return result
+
+
+def _bars(axes: "Axes", panel: list[Compared]) -> None:
+    names = []
+    for place, line in enumerate(panel):
+        names.append(line.method if line.classifier in ("", L2_SVM) else f"{line.method}, {line.classifier}")
+        if line.row:
+            colour = "C0" if line.classifier == L2_SVM else "C1"
+            axes.barh(place, 100 * line.row.rate, color=colour, alpha=0.75)
+            low, high = line.row.ci95_low or line.row.rate, line.row.ci95_high or line.row.rate
+            error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]
+            axes.errorbar(100 * line.row.rate, place, xerr=error, color="black", capsize=3)
+        if line.published is not None:
+            axes.plot([100 * line.published] * 2, [place - 0.4, place + 0.4], color="C3", linewidth=2.5)
+    axes.set_yticks(range(len(panel)), names, fontsize="small")
+    axes.invert_yaxis()
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _legend(axes: "Axes") -> None:
+    handles = [
+        axes.plot([], [], color=colour, linewidth=6, alpha=0.75)[0] for colour in ("C0", "C1")
+    ] + axes.plot([], [], color="C3", linewidth=2.5)  # fmt: skip
+    words = ("measured, L2-SVM", "measured, another classifier", "published, on the paper's data")
+    axes.legend(handles, words, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))

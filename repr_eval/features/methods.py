@@ -1,0 +1,30 @@
+"""Methods that the suite trains itself, by name, on the target's own training images without their labels.
+
+A row's settings are frozen: another choice gets another name. The published size of a method stands beside one that
+two CPU cores train in minutes, where there is one.
+"""
+
+from collections.abc import Callable
+
+import torch
+
+from repr_eval.features.kmeans import KMeansFeatures
+from repr_eval.features.pixels import Pixels, WhitenedPixels
+from repr_eval.features.representations import Representation
+
+# (seed, device) -> the representation
+METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
+    "pixels": lambda seed, device: Pixels(),
+    "pixels-zca": lambda seed, device: WhitenedPixels(device=device),
+    "pixels-pca": lambda seed, device: WhitenedPixels(256, device=device),
+    "kmeans-1600": lambda seed, device: KMeansFeatures(1600, seed, device=device),
+    "kmeans-4800": lambda seed, device: KMeansFeatures(4800, seed, device=device),
+}
+
+# What `--all` measures, cheapest first: weights as of --weights (None for the best shipped model), classifier.
+COMPARED: tuple[tuple[str | None, str], ...] = tuple(
+    (weights, classifier)
+    for weights in ("pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "kmeans-1600",
+                    "kmeans-4800")
+    for classifier in ("svm", "knn")
+)  # fmt: skip

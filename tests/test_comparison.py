@@ -1,0 +1,134 @@
+"""Every method beside its published figure, from records whose numbers are known by hand."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+from test_records_tables import record
+
+from repr_eval.comparison import compared, figure, to_markdown
+from repr_eval.features.methods import COMPARED, METHODS
+from repr_eval.paper import counterpart
+from repr_eval.records import L2_SVM, Record, append_record
+from repr_eval.reports import write_reports
+
+SHIPPED = {"representation": "discriminator", "weights_sha256": "cc", "bn": "recomputed", "layers": 6}
+KMEANS = {"representation": "kmeans", "centroids": 4800}
+
+
+def measured(correct: list[int], settings: dict[str, Any], **rest: Any) -> Record:
+    return record(representation=settings, test_correct=correct, **rest)
+
+
+def test_measured_rows_stand_beside_the_papers_figure_for_their_method() -> None:
+    lines = compared(
+        [
+            measured([72, 74], SHIPPED, layers="1-6 of 6", trained_on="ImageNet-1k"),
+            measured(
+                [50, 50],
+                SHIPPED | {"weights_sha256": "dd"},
+                layers="1-6 of 6",
+                trained_on="nothing",
+                method="untrained",
+            ),
+            measured([60, 62], KMEANS, layers="1 of 1", method="K-means"),
+            measured([65], {"representation": "own"}, layers="-", method="an own network"),
+        ],
+        "cifar10",
+    )
+    found = [(line.method, line.published, line.row and line.row.rate) for line in lines]
+    assert found == [
+        ("Exemplar CNN", 0.774, None),
+        ("DCGAN (width 1)", 0.738, 0.73),
+        ("View-invariant K-means", 0.726, None),
+        ("3-layer K-means, learned RF", 0.707, None),
+        ("an own network", None, 0.65),
+        ("K-means", 0.637, 0.61),
+        ("untrained", None, 0.5),
+    ]
+    text = to_markdown(lines, "accuracy")
+    assert "### cifar10/per-class/1: CIFAR-10, 4,000 labels" in text
+    assert "| Exemplar CNN |  |  |  |  | 77.40 | not measured |  |  |  |  |  |  |" in text
+    line = next(line for line in text.splitlines() if line.startswith("| K-means |"))
+    assert "| L2-SVM |" in line
+    assert "| 63.70 | 61.00 | 1.41 | 48.29 to 73.71 | mean of draws | 34 | 0 |" in line
+
+
+def test_error_is_sorted_upwards_and_other_classifiers_have_other_counterparts() -> None:
+    on_digits: dict[str, Any] = {
+        "protocol": "svhn/few-labels/1", "labels": 1000, "layers": "-", "method": "raw pixels",
+        "dataset": {"name": "svhn-grey", "verified": False, "train_fingerprint": "a", "test_fingerprint": "b"},
+    }  # fmt: skip
+    pixels = {"representation": "pixels"}
+    lines = compared(
+        [measured([30], pixels, **on_digits), measured([25], pixels, classifier="kNN", **on_digits)], "svhn"
+    )
+    rates = [line.rate for line in lines]
+    assert rates == sorted(rates)
+    assert [(line.classifier, line.published, line.rate) for line in lines if line.row] == [
+        (L2_SVM, None, 0.7),
+        ("kNN", pytest.approx(0.7793), 0.75),
+    ]
+    assert {line.data for line in lines} == {"svhn-grey"}
+    assert "KNN" not in {line.method for line in lines}
+
+
+def test_one_row_a_method_seed_and_classifier_the_one_with_the_most_draws() -> None:
+    records = [
+        measured([70] * 10, SHIPPED, lists_sha256="1"),
+        measured([60] * 5, SHIPPED, lists_sha256="2"),
+        measured([10] * 20, SHIPPED | {"bn": "running"}),
+        measured([10] * 20, SHIPPED | {"layer_range": [1, 2]}, layers="1-2 of 6"),
+        measured([40] * 3, SHIPPED, seed=1),
+        measured([30] * 3, SHIPPED, classifier="kNN"),
+    ]
+    lines = [line for line in compared(records, "cifar10") if line.row]
+    assert [(round(line.rate, 6), line.classifier, line.row.seed if line.row else None) for line in lines] == [
+        (0.7, L2_SVM, 0), (0.4, L2_SVM, 1), (0.3, "kNN", 0),
+    ]  # fmt: skip
+
+
+def test_figures_of_other_numbers_of_labels_are_not_compared() -> None:
+    lines = compared([measured([60], KMEANS, labels=100)], "cifar10")
+    assert [line.method for line in lines] == ["DCGAN (width 1)"]
+
+
+def test_published_figures_by_settings() -> None:
+    few = "cifar10/all-labels/1"
+    assert counterpart(few, KMEANS | {"centroids": 1600}, L2_SVM, True).accuracy == 0.779  # type: ignore[union-attr]
+    assert counterpart(few, KMEANS | {"centroids": 800}, L2_SVM, True) is None
+    assert counterpart(few, KMEANS, "kNN", True) is None
+    assert counterpart(few, SHIPPED, L2_SVM, False) is None
+
+
+def test_bars_have_intervals_and_ticks() -> None:
+    lines = compared([measured([72, 74], SHIPPED, trained_on="ImageNet-1k"), measured([60, 62], KMEANS)], "cifar10")
+    drawn = figure(lines, "accuracy")
+    assert isinstance(drawn, Figure)
+    (axes,) = drawn.axes
+    bars = {round(bar.get_width(), 6): bar for bar in axes.patches}  # type: ignore[attr-defined]
+    assert set(bars) == {73.0, 61.0}
+    ticks = {round(float(line.get_xdata()[0]), 6) for line in axes.lines if len(line.get_xdata()) == 2}  # type: ignore[arg-type, index]
+    assert {73.8, 63.7, 77.4} <= ticks
+    assert axes.get_xlabel() == "test accuracy, %"
+
+
+def test_reports_hold_the_comparison(tmp_path: Path) -> None:
+    append_record(tmp_path, measured([72, 74], SHIPPED))
+    written = {path.name for path in write_reports(tmp_path)}
+    assert {"cifar10-methods.csv", "cifar10-methods.md", "cifar10-methods.png"} <= written
+    with open(tmp_path / "cifar10-methods.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["paper"], row["measured"]) for row in rows if row["record"]] == [
+        ("DCGAN (width 1)", "0.738", "0.73")
+    ]
+    assert np.asarray(Image.open(tmp_path / "cifar10-methods.png")).std() > 10
+
+
+def test_what_is_compared_can_be_made() -> None:
+    names = {weights for weights, _ in COMPARED if weights and not weights.startswith("random:")}
+    assert names <= set(METHODS)
