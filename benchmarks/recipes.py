@@ -2,6 +2,7 @@
 
     python -m benchmarks.recipes run --data imagenet32.npy --width 0.25 --images 50000 paper rotation ...
     python -m benchmarks.recipes score RUN_FOLDER RUN_FOLDER/checkpoint-000001000.safetensors ...
+    python -m benchmarks.recipes score-weights pretrained/imagenet-w0.5.safetensors ...
     python -m benchmarks.recipes table
 
 `run` appends one line of JSON a measurement to benchmarks/results/recipes.jsonl: settings, seed, images seen, seconds
@@ -29,8 +30,9 @@ from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe
-from repr_eval.gan.settings import TrainingSettings, read_settings
+from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
+from repr_eval.gan.weights import load_discriminator
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.records import commit, machine, versions
 
@@ -119,6 +121,20 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
         representation = DiscriminatorFeatures(players.published_discriminator, "", settings.data, progress=False)
         record = _described(settings.recipe.name, settings, int(found[1])) | _scored(representation, scored)
         _append(record)
+
+
+@main.command("score-weights")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
+@click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
+def score_weights(files: tuple[Path, ...], work: Path) -> None:
+    """Score the discriminators in FILES, weights as train-gan writes them and export-weights copies them."""
+    scored = proxy_data(work / "proxy.npz")
+    for path in files:
+        info = load_discriminator(path)[1]
+        stored = {name: value for name, value in info.settings.items() if name not in ("steps", "stored_as")}
+        settings = settings_from_json(stored)
+        record = _described(settings.recipe.name, settings, int(info.settings["steps"]))
+        _append(record | _scored(from_weights(path, progress=False), scored))
 
 
 def _described(name: str, settings: TrainingSettings, steps: int) -> dict[str, Any]:

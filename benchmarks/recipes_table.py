@@ -81,12 +81,30 @@ def markdown(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
+def over_seeds(table: pd.DataFrame) -> str:
+    """As Markdown: mean and standard deviation (n - 1) over the seeds, of what was measured with several."""
+    groups = table[table.accuracy.notna()].groupby(["width", "images_seen", "recipe", "precision"])
+    lines = [
+        "| recipe | width | images seen | precision | seeds | validation accuracy %, mean of seeds | std of seeds |",
+        "|---|---:|---:|---|---:|---:|---:|",
+    ]
+    for (width, seen, recipe, precision), runs in groups:
+        if runs.seed.nunique() > 1:
+            lines.append(
+                f"| {recipe} | {width:g} | {seen:,} | {precision} | {runs.seed.nunique()} "
+                f"| {100 * runs.accuracy.mean():.2f} | {100 * runs.accuracy.std():.2f} |"
+            )
+    return "\n".join(lines) + "\n"
+
+
 def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
-    """Accuracy against images seen, a line for every recipe of `names` and width."""
+    """Accuracy against images seen: a point a run, a line through the means of every recipe of `names` and width."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
-    chosen = table[table.recipe.isin(names) & table.accuracy.notna()].sort_values("images_seen")
-    for (width, name), runs in chosen.groupby(["width", "recipe"]):
-        axes.plot(runs.images_seen, 100 * runs.accuracy, marker="o", label=f"{name}, width {width:g}")
+    chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
+    for position, ((width, name), runs) in enumerate(chosen.groupby(["width", "recipe"])):
+        means = runs.groupby("images_seen").accuracy.mean()
+        axes.plot(means.index, 100 * means, color=f"C{position}", label=f"{name}, width {width:g}")
+        axes.plot(runs.images_seen, 100 * runs.accuracy, "o", color=f"C{position}", markersize=4)
     axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)")
     axes.legend()
     with replacing(path) as partial:
@@ -98,5 +116,5 @@ def write(records: Path, folder: Path, names: tuple[str, ...]) -> None:
     """recipes.csv, recipes.md and recipes.png in `folder`."""
     table = frame(read(records))
     write_text(folder / "recipes.csv", table.to_csv(index=False, float_format="%.6g"))
-    write_text(folder / "recipes.md", markdown(table))
+    write_text(folder / "recipes.md", f"{markdown(table)}\n### Over seeds\n\n{over_seeds(table)}")
     draw(table, folder / "recipes.png", names)

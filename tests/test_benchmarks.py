@@ -105,6 +105,8 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
         common | {"recipe": "paper", "images_seen": 1280, "validation_correct": [50, 52]},
         common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [60, 61],
                   "settings": replace(SETTINGS, recipe=recipe).to_json()},
+        common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [58, 59],
+                  "settings": replace(SETTINGS, recipe=recipe, seed=2).to_json()},
         {"recipe": "broken", "images_seen": 1280, "failed": "NaN", "settings": SETTINGS.to_json(), "commit": "abc"},
     ]  # fmt: skip
     path = tmp_path / "recipes.jsonl"
@@ -114,10 +116,11 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
     assert lines[2].startswith(
         "| mine | 0.03 | fp32 | 1 | 1,280 | 60.50 | 0.0001 | 10 | lr 0.001; augmentation crop 0.5, flip 1 |"
     )
-    assert "| 51.00 |" in lines[3]
-    assert "failed: NaN" in lines[4]
+    assert "| 51.00 |" in lines[4]
+    assert "failed: NaN" in lines[5]
+    assert lines[-1] == "| mine | 0.03 | 1,280 | fp32 | 2 | 59.50 | 1.41 |"
     assert (tmp_path / "recipes.png").stat().st_size > 0
-    assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 4
+    assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 5
 
 
 def test_the_table_of_training_says_what_was_stored() -> None:
