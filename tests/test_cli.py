@@ -286,6 +286,22 @@ def test_a_second_evaluation_of_the_same_features_agrees_and_is_one_row(job: Pat
     assert len(rows_of(tmp_path / "out" / "digits.csv")) == 1
 
 
+def test_ones_own_network_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.Conv2d(3, 4, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(8))\n"
+    )
+    few = ["digits", "--draws", 2, "--C", "1e-2", "--out", tmp_path / "out", "--device", "cpu"]
+    own = ["--encoder", f"{tmp_path / 'mine.py'}:build"]
+    succeed(*few, *own)
+    succeed(*few, *own, "--pool", "0,1", "--mean", "0,0,0", "--std", "1,1,1")
+    plain, pooled = read_records(tmp_path / "out")
+    assert (plain.n_features, pooled.n_features) == (4 * 16, 2 * 4 * 16)
+    assert plain.method == pooled.method == "build"
+    assert min(plain.test_correct) / 797 > 0.3  # chance is 0.1
+
+
 def test_everything_is_compared_but_for_what_is_recorded(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -443,6 +459,10 @@ BAD = [
     (DIGITS + "--weights pixels --layers 1", "layers 1-1: raw pixels has no layers to choose from"),
     (DIGITS + "--weights random --layers 3-1", "--layers '3-1': needs a range of layers such as 1-4, or one layer"),
     (DIGITS + "--weights pixels --bn running", "--bn running: pixels has no batch norm"),
+    (DIGITS + "--weights pixels --encoder x.py:f", "--encoder and --weights both name"),
+    (DIGITS + "--encoder nothing.py:f", "nothing.py"),
+    (DIGITS + "--weights pixels --pool a", "--pool describes the network of --encoder"),
+    (DIGITS + "--encoder x.py:f --mean 1,2", "--mean '1,2': needs three numbers"),
     (SVHN + "--all --data-dir {in}/digits", "--all compares everything; leave out --weights"),
     ("svhn --all --out {out} --C 1 --data-dir {in}/digits", "--all compares everything; leave out --C"),
     (DIGITS + "--weights pixels --classifier knn --C 2.5", "k 2.5: must be a whole number of neighbours"),

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import click
+import torch
 
 from repr_eval.cli import options
 from repr_eval.evaluation import Place, Protocol, evaluate, recorded
+from repr_eval.features.encoders import HALF, RGB, encoder
 from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
 from repr_eval.gan.networks import ARCHITECTURES
@@ -32,6 +34,13 @@ OPTIONS = (
     click.option("--weights", help="A .safetensors file, a name from pretrained/, the control random (random:1 with "
                  f"another seed), or a method that learns from the data set's own images: {', '.join(METHODS)}. "
                  "Default: the best shipped model."),
+    click.option("--encoder", help="Any network, instead of --weights: module:callable, file.py:callable, a "
+                 "TorchScript or torch.export file, timm:NAME[:pretrained], torchvision:NAME[:pretrained]."),
+    click.option("--pool", help="Of --encoder: names of its layers, by commas, whose outputs are the features. "
+                 "Default: its own output."),
+    click.option("--image-size", type=click.IntRange(1), help="Of --encoder: resize images to it. Default: 32, as is."),
+    click.option("--mean", help="Of --encoder: subtracted from pixels in [0, 1], by commas. Default: 0.5,0.5,0.5."),
+    click.option("--std", help="Of --encoder: what they are divided by then. Default: 0.5,0.5,0.5."),
     click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
                  help="Of --weights random."),
     click.option("--width", default=1.0, show_default=True, help="Of --weights random."),
@@ -104,7 +113,14 @@ def run(one: Run, data: LabelledImages, settings: dict[str, Any]) -> None:
 
 def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any]) -> None:
     """`runs` of every method of the comparison with every classifier, but for those that are recorded."""
-    for name, usual in (("weights", None), ("grid", None), ("layers", None), ("classifier", "svm"), ("width", 1.0)):
+    for name, usual in (
+        ("weights", None),
+        ("encoder", None),
+        ("grid", None),
+        ("layers", None),
+        ("classifier", "svm"),
+        ("width", 1.0),
+    ):
         if settings[name] != usual:
             raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
     for weights, classifier in COMPARED:
@@ -162,12 +178,37 @@ def summary(record: Record, measure: str) -> str:
     )
 
 
+def _encoder(settings: dict[str, Any], device: torch.device) -> Representation:
+    if settings["weights"] is not None:
+        raise ValueError("--encoder and --weights both name what is evaluated; leave one of them out")
+    if settings["bn"] != "recomputed":
+        raise ValueError(f"--bn {settings['bn']}: a network of --encoder is taken as it is; leave it out")
+    mean, std = (_three(f"--{name}", settings[name]) for name in ("mean", "std"))
+    layers = tuple(settings["pool"].split(",")) if settings["pool"] else ()
+    return encoder(settings["encoder"], layers, settings["image_size"], mean, std, device=device, seed=settings["seed"])
+
+
+def _three(option: str, text: str | None) -> RGB:
+    if text is None:
+        return HALF
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"{option} {text!r}: needs three numbers with commas between, for red, green, blue") from error
+    return red, green, blue
+
+
 def _representation(settings: dict[str, Any]) -> tuple[Representation, str]:
     weights, arch, width, bn = (settings[name] for name in ("weights", "arch", "width", "bn"))
     chosen = options.chosen_device(settings["device"])
     control = re.fullmatch(r"random(?::(\d+))?", weights or "")
     if not control and (arch != "dcgan32" or width != 1.0):
         raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
+    if settings["encoder"] is not None:
+        return _encoder(settings, chosen), str(chosen)
+    for name in ("pool", "image_size", "mean", "std"):
+        if settings[name] is not None:
+            raise ValueError(f"--{name.replace('_', '-')} describes the network of --encoder, and none is given")
     if weights in METHODS:
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
