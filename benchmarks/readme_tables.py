@@ -23,7 +23,7 @@ def with_tables(text: str, results: Path = RESULTS) -> str:
         table = (results / f"{match[1]}.md").read_text(encoding="utf-8").strip()
         return f"<!-- table {match[1]} -->\n{table}\n<!-- end -->"
 
-    return re.sub(r"<!-- table (\w+) -->\n.*?<!-- end -->", block, text, flags=re.DOTALL)
+    return re.sub(r"<!-- table ([\w-]+) -->\n.*?<!-- end -->", block, text, flags=re.DOTALL)
 
 
 @click.command()

@@ -1,7 +1,9 @@
 """Every method beside the figure that is published for it: what `--all` measures, and the table and chart of it.
 
 The table has one row for every method, classifier and seed: of several records the one with the most draws, then the
-newest, with batch-norm statistics as the protocols have them. The paper's rows that nothing here measures stand below.
+newest, with batch-norm statistics as the protocols have them. Of the paper's rows those that nothing here measures
+stand there as well. Digits that are drawn by this package are no measure of a method: no published figure stands beside
+them.
 """
 
 from collections.abc import Iterator
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+GENERATED = "house-numbers-generated"  # images.house_numbers.NAME, which would bring what it draws with along
 BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
 
 
@@ -65,7 +68,7 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     lines = [_measured(record, measure) for record in best.values()]
     found = {(line.panel, _counterpart(record)) for line, record in zip(lines, best.values(), strict=True)}
     for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
-        for paper in paper_rows(table):
+        for paper in () if data.startswith(GENERATED) else paper_rows(table):
             if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in found:
                 lines.append(Compared(protocol, data, labels, paper.method, "", _rate(paper.accuracy, measure)))
     sign = 1 if measure == "error" else -1
@@ -79,6 +82,8 @@ def _measured(record: Record, measure: str) -> Compared:
 
 
 def _counterpart(record: Record) -> PaperRow | None:
+    if record.dataset["name"].startswith(GENERATED):
+        return None
     untrained = record.representation.get("representation") == "discriminator" and record.trained_on == "nothing"
     return counterpart(record.protocol, record.representation, record.classifier, not untrained)
 

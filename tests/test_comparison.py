@@ -10,8 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records_tables import record
 
+from repr_eval import comparison
 from repr_eval.comparison import compared, figure, to_markdown
 from repr_eval.features.methods import COMPARED, METHODS
+from repr_eval.images import house_numbers
 from repr_eval.paper import counterpart
 from repr_eval.records import L2_SVM, Record, append_record
 from repr_eval.reports import write_reports
@@ -132,3 +134,11 @@ def test_reports_hold_the_comparison(tmp_path: Path) -> None:
 def test_what_is_compared_can_be_made() -> None:
     names = {weights for weights, _ in COMPARED if weights and not weights.startswith("random:")}
     assert names <= set(METHODS)
+
+
+def test_no_published_figure_stands_beside_drawn_digits() -> None:
+    assert comparison.GENERATED == house_numbers.NAME
+    drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}
+    about = {"protocol": "svhn/few-labels/1", "labels": 1000, "trained_on": "SVHN", "dataset": drawn}
+    (line,) = compared([measured([95], SHIPPED, **about)], "svhn")
+    assert (line.published, line.rate) == (None, pytest.approx(0.05))

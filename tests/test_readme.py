@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.readme_tables import with_tables
 from benchmarks.ship import results_of
-from repr_eval import studies
+from repr_eval import comparison, studies
 from repr_eval.gan.pretrained import folder, manifest
 from repr_eval.gan.weights import load_discriminator, weights_hash
 from repr_eval.records import read_records
@@ -17,17 +17,19 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def test_readme_holds_the_tables_that_the_records_give() -> None:
     records = read_records(RESULTS)
-    measured = 0
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
     for table in ("cifar10", "svhn"):
-        rows = table_rows(records, table)
-        measured += sum(row.source == "measured" for row in rows)
+        rows, lines = table_rows(records, table), comparison.compared(records, table)
+        assert sum(line.row is not None for line in lines) > 5
+        assert f"<!-- table {table}-methods -->" in text
+        methods = RESULTS / f"{table}-methods.md"
+        assert methods.read_text(encoding="utf-8") == comparison.to_markdown(lines, TABLES[table])
+        assert methods.with_suffix(".csv").read_text(encoding="utf-8") == comparison.to_csv(lines)
         assert (RESULTS / f"{table}.md").read_text(encoding="utf-8") == to_markdown(rows, TABLES[table])
         assert (RESULTS / f"{table}.csv").read_text(encoding="utf-8") == to_csv(rows, TABLES[table])
     for name, study in studies.STUDIES.items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == studies.to_markdown(study(records))
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert with_tables(text) == text
-    assert text.count("| measured |") == measured > 0
     for name in studies.STUDIES:
         assert f"<!-- table {name} -->" in text
 
