@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import torch
 
+from repr_eval.features.denoising import denoising_autoencoder
 from repr_eval.features.kmeans import KMeansFeatures
 from repr_eval.features.pixels import Pixels, WhitenedPixels
 from repr_eval.features.representations import Representation
+from repr_eval.features.what_where import what_where_autoencoder
 
 # (seed, device) -> the representation
 METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
@@ -19,6 +21,12 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "pixels-pca": lambda seed, device: WhitenedPixels(256, device=device),
     "kmeans-1600": lambda seed, device: KMeansFeatures(1600, seed, device=device),
     "kmeans-4800": lambda seed, device: KMeansFeatures(4800, seed, device=device),
+    "dae": lambda seed, device: denoising_autoencoder(seed, device),
+    "dae-small": lambda seed, device: denoising_autoencoder(seed, device, size="small"),
+    "swwae": lambda seed, device: what_where_autoencoder(seed, False, device),
+    "swwae-small": lambda seed, device: what_where_autoencoder(seed, False, device, size="small"),
+    "swwae-dropout": lambda seed, device: what_where_autoencoder(seed, True, device),
+    "swwae-dropout-small": lambda seed, device: what_where_autoencoder(seed, True, device, size="small"),
 }
 
 # What `--all` measures, cheapest first: weights as of --weights (None for the best shipped model), classifier.
