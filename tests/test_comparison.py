@@ -141,4 +141,5 @@ def test_no_published_figure_stands_beside_drawn_digits() -> None:
     drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}
     about = {"protocol": "svhn/few-labels/1", "labels": 1000, "trained_on": "SVHN", "dataset": drawn}
     (line,) = compared([measured([95], SHIPPED, **about)], "svhn")
-    assert (line.published, line.rate) == (None, pytest.approx(0.05))
+    assert line.published is None
+    assert line.rate == pytest.approx(0.05)

@@ -10,6 +10,8 @@ summed up over each quadrant of the image, 4K numbers, standardised over the tra
 Differs from the paper: the mean and variance of that last step come from 10,000 of the training images.
 """
 
+from abc import abstractmethod
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -76,10 +78,40 @@ def quadrants(f: Tensor) -> Tensor:
     return torch.cat([f[:, r, c].sum((1, 2)) for r in rows for c in columns], 1)
 
 
-class KMeansFeatures(Learned):
-    """The representation, with `k` centroids: 4k features."""
+def random_patches(images: np.ndarray, n: int, rng: np.random.Generator, device: torch.device) -> Tensor:
+    """Patches float [n, 108] at random positions of random images uint8 [N, S, S, 3]; numbers as in `patches_of`."""
+    positions = images.shape[1] - PATCH + 1
+    which, rows, columns = (rng.integers(0, count, n) for count in (len(images), positions, positions))
+    windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
+    return torch.from_numpy(windows[which, rows, columns].reshape(n, -1)).to(device).float()
+
+
+class StandardisedSums(Learned):
+    """Features that are sums over quadrants, each brought to mean 0 and (nearly) variance 1 on the training images."""
 
     block = 4
+
+    @abstractmethod
+    def sums(self, images: np.ndarray) -> Tensor:
+        """Float [N, D], not standardised."""
+
+    def features(self, images: np.ndarray) -> Tensor:
+        return (self.sums(images) - self.mean) / self.spread
+
+    def standardise(self, images: np.ndarray, rng: np.random.Generator) -> None:
+        """Take mean and spread of every feature from at most `STANDARDISED_BY` of `images`."""
+        chosen = images[np.sort(rng.permutation(len(images))[:STANDARDISED_BY])]
+        total = torch.zeros(2, self.description.n_features, dtype=torch.float64, device=self.device)
+        starts = range(0, len(chosen), self.block)
+        for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
+            sums = self.sums(chosen[start : start + self.block]).double()
+            total += torch.stack([sums.sum(0), sums.square().sum(0)])
+        mean, square = total / len(chosen)
+        self.mean, self.spread = mean.float(), (square - mean.square() + SPREAD).sqrt().float()
+
+
+class KMeansFeatures(StandardisedSums):
+    """The representation, with `k` centroids: 4k features."""
 
     def __init__(
         self, k: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
@@ -97,32 +129,14 @@ class KMeansFeatures(Learned):
 
     def learn(self, images: np.ndarray) -> None:
         rng = np.random.default_rng([self.seed, 0])
-        positions = images.shape[1] - PATCH + 1
-        which, rows, columns = (rng.integers(0, n, self.n_patches) for n in (len(images), positions, positions))
-        windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
-        drawn = torch.from_numpy(windows[which, rows, columns].reshape(self.n_patches, -1)).to(self.device).float()
-        patches = normalised(drawn)
+        patches = normalised(random_patches(images, self.n_patches, rng, self.device))
         self.centre, self.whiten = whitening(patches)
         generator = torch.Generator().manual_seed(self.seed)
         self.C = kmeans((patches - self.centre) @ self.whiten, self.k, generator, progress=self.progress)
-        chosen = np.sort(rng.permutation(len(images))[:STANDARDISED_BY])
-        self.mean, self.spread = self._moments(images[chosen])
+        self.standardise(images, rng)
 
-    def features(self, images: np.ndarray) -> Tensor:
-        return (self._sums(images) - self.mean) / self.spread
-
-    def _sums(self, images: np.ndarray) -> Tensor:
+    def sums(self, images: np.ndarray) -> Tensor:
         positions = images.shape[1] - PATCH + 1
         x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
         x = (normalised(patches_of(x)) - self.centre) @ self.whiten
         return quadrants(triangle(x, self.C).view(len(images), positions, positions, self.k))
-
-    def _moments(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Mean and spread of every feature over `images`."""
-        total = torch.zeros(2, 4 * self.k, dtype=torch.float64, device=self.device)
-        starts = range(0, len(images), self.block)
-        for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
-            sums = self._sums(images[start : start + self.block]).double()
-            total += torch.stack([sums.sum(0), sums.square().sum(0)])
-        mean, square = total / len(images)
-        return mean.float(), (square - mean.square() + SPREAD).sqrt().float()

@@ -11,6 +11,7 @@ import torch
 from repr_eval.features.denoising import denoising_autoencoder
 from repr_eval.features.kmeans import KMeansFeatures
 from repr_eval.features.pixels import Pixels, WhitenedPixels
+from repr_eval.features.receptive_fields import receptive_fields
 from repr_eval.features.representations import Representation
 from repr_eval.features.what_where import what_where_autoencoder
 
@@ -21,6 +22,8 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "pixels-pca": lambda seed, device: WhitenedPixels(256, device=device),
     "kmeans-1600": lambda seed, device: KMeansFeatures(1600, seed, device=device),
     "kmeans-4800": lambda seed, device: KMeansFeatures(4800, seed, device=device),
+    "kmeans-3layer": lambda seed, device: receptive_fields(seed, device),
+    "kmeans-3layer-small": lambda seed, device: receptive_fields(seed, device, size="small"),
     "dae": lambda seed, device: denoising_autoencoder(seed, device),
     "dae-small": lambda seed, device: denoising_autoencoder(seed, device, size="small"),
     "swwae": lambda seed, device: what_where_autoencoder(seed, False, device),
@@ -29,10 +32,9 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "swwae-dropout-small": lambda seed, device: what_where_autoencoder(seed, True, device, size="small"),
 }
 
-# What `--all` measures, cheapest first: weights as of --weights (None for the best shipped model), classifier.
-COMPARED: tuple[tuple[str | None, str], ...] = tuple(
-    (weights, classifier)
-    for weights in ("pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "kmeans-1600",
-                    "kmeans-4800")
-    for classifier in ("svm", "knn")
+# What `--all` measures, the cheaper first: weights as of --weights (None for the best shipped model).
+_ALL = (
+    "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
+    "swwae-dropout-small", "kmeans-1600", "kmeans-4800", "kmeans-3layer",
 )  # fmt: skip
+COMPARED: tuple[tuple[str | None, str], ...] = tuple((weights, by) for weights in _ALL for by in ("svm", "knn"))

@@ -40,15 +40,14 @@ from tqdm import tqdm
 from repr_eval.features.kmeans import (
     CONTRAST,
     PATCH,
-    SPREAD,
-    STANDARDISED_BY,
     WHITENING,
+    StandardisedSums,
     normalised,
     patches_of,
     quadrants,
+    random_patches,
     whitening,
 )
-from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 
 THRESHOLD = 0.25  # of a response
@@ -221,10 +220,8 @@ def learn_layer(
     return Layer(columns, centre[columns], SCALE * scale[columns], filters, bias)
 
 
-class ReceptiveFields(Learned):
+class ReceptiveFields(StandardisedSums):
     """The representation: four features a map of every layer, one of each quadrant."""
-
-    block = 4
 
     def __init__(
         self, settings: Settings, seed: int = 0, image_size: int = 32,
@@ -246,17 +243,12 @@ class ReceptiveFields(Learned):
     def learn(self, images: np.ndarray) -> None:
         rng, generator = np.random.default_rng([self.seed, 0]), torch.Generator().manual_seed(self.seed)
         s = self.settings
-        self.filters, self.bias = filters_of(
-            self._patches(images, rng), s.maps, generator, s.iterations, self.progress
-        )  # fmt: skip
+        patches = random_patches(images, s.patches, rng, self.device)
+        self.filters, self.bias = filters_of(patches, s.maps, generator, s.iterations, self.progress)
         self.further: list[Layer] = []
         for _ in s.pooling:
             self.further.append(learn_layer(self._neighbourhoods(images, rng), s, rng, generator, self.progress))
-        chosen = np.sort(rng.permutation(len(images))[:STANDARDISED_BY])
-        self.mean, self.spread = self._moments(images[chosen])
-
-    def features(self, images: np.ndarray) -> Tensor:
-        return (self._sums(images) - self.mean) / self.spread
+        self.standardise(images, rng)
 
     def responses(self, images: np.ndarray) -> list[Tensor]:
         """Maps [N, P, P, k] of every layer that has been learned."""
@@ -268,13 +260,6 @@ class ReceptiveFields(Learned):
         for block, layer in zip(self.settings.pooling, self.further, strict=False):
             maps.append(layer.responses(pooled(maps[-1], block)))
         return maps
-
-    def _patches(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
-        """Patches [n, 108] of pixels at random positions of random images."""
-        n, side = self.settings.patches, images.shape[1] - PATCH + 1
-        which, rows, columns = (rng.integers(0, count, n) for count in (len(images), side, side))
-        windows = np.lib.stride_tricks.sliding_window_view(images, (PATCH, PATCH), axis=(1, 2))
-        return torch.from_numpy(windows[which, rows, columns].reshape(n, -1)).to(self.device).float()
 
     def _neighbourhoods(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
         """Neighbourhoods [n, 4K] that the next layer would see, at random positions of random images.
@@ -294,18 +279,8 @@ class ReceptiveFields(Learned):
             drawn[start : start + len(x)] = x.take_along_dim(at[:, :, None], 1)
         return drawn.flatten(0, 1)
 
-    def _sums(self, images: np.ndarray) -> Tensor:
+    def sums(self, images: np.ndarray) -> Tensor:
         return torch.cat([quadrants(maps) for maps in self.responses(images)], 1)
-
-    def _moments(self, images: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Mean and spread of every feature over `images`."""
-        total = torch.zeros(2, self.description.n_features, dtype=torch.float64, device=self.device)
-        starts = range(0, len(images), self.block)
-        for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
-            sums = self._sums(images[start : start + self.block]).double()
-            total += torch.stack([sums.sum(0), sums.square().sum(0)])
-        mean, square = total / len(images)
-        return mean.float(), (square - mean.square() + SPREAD).sqrt().float()
 
 
 def receptive_fields(
