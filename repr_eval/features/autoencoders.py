@@ -84,7 +84,6 @@ def visiting_order(n: int, images_seen: int, seed: int) -> Tensor:
     return torch.cat([epoch_order(n, seed, epoch) for epoch in range(epochs)])[:images_seen]
 
 
-@torch.enable_grad()
 def train(
     network: Autoencoder, images: np.ndarray, to_input: Callable[[np.ndarray], Tensor], training: Training, seed: int,
     device: torch.device, progress: bool = True,

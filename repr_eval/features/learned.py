@@ -46,7 +46,6 @@ class Learned(ABC):
         adapted.description = replace(self.description, trained_on="the training images", settings=settings)
         return adapted
 
-    @torch.no_grad()
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
         """Write the features of `images` into `out` [N, D]."""
         if "learned_from" not in self.description.settings:
@@ -55,4 +54,5 @@ class Learned(ABC):
         if self._train_images is not None:
             self.learn(self._train_images)
             self._train_images = None
-        fill_in_blocks(images, out, self.block, self.features, self.progress)
+        with torch.no_grad():
+            fill_in_blocks(images, out, self.block, self.features, self.progress)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from repr_eval.features.denoising import denoising_autoencoder
+from repr_eval.features.exemplar import exemplar_cnn
 from repr_eval.features.kmeans import KMeansFeatures
 from repr_eval.features.pixels import Pixels, WhitenedPixels
 from repr_eval.features.receptive_fields import receptive_fields
@@ -30,11 +31,13 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "swwae-small": lambda seed, device: what_where_autoencoder(seed, False, device, size="small"),
     "swwae-dropout": lambda seed, device: what_where_autoencoder(seed, True, device),
     "swwae-dropout-small": lambda seed, device: what_where_autoencoder(seed, True, device, size="small"),
+    "exemplar": lambda seed, device: exemplar_cnn(seed, device),
+    "exemplar-small": lambda seed, device: exemplar_cnn(seed, device, size="small"),
 }
 
 # What `--all` measures, the cheaper first: weights as of --weights (None for the best shipped model).
 _ALL = (
     "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
-    "swwae-dropout-small", "kmeans-1600", "kmeans-4800", "kmeans-3layer",
+    "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-3layer",
 )  # fmt: skip
 COMPARED: tuple[tuple[str | None, str], ...] = tuple((weights, by) for weights in _ALL for by in ("svm", "knn"))
