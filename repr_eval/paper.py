@@ -65,6 +65,7 @@ _COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"representation": "what-where", "dropout": 0.0}, "L2-SVM", "SWWAE without dropout"),
     ({"representation": "what-where"}, "L2-SVM", "SWWAE with dropout"),
     ({"representation": "pixels"}, "kNN", "KNN"),
+    ({"representation": "pixels"}, "supervised CNN", "Supervised CNN of the same architecture (validation error)"),
 )
 
 
@@ -76,10 +77,12 @@ def paper_rows(table: str) -> list[PaperRow]:
 def counterpart(protocol: str, settings: dict[str, Any], classifier: str, trained: bool) -> PaperRow | None:
     """The published figure for features of these `settings` under `protocol`; None where none is known.
 
+    The start of a classifier's name is enough: the rest says its size.
+
     `trained` False: of a control with random weights, for which nothing is published.
     """
     for wanted, by, method in _COUNTERPARTS:
-        if trained and by == classifier and wanted.items() <= settings.items():
+        if trained and classifier.startswith(by) and wanted.items() <= settings.items():
             for row in (*PAPER_ROWS, *_ELSEWHERE):
                 if (row.protocol, row.method) == (protocol, method):
                     return row

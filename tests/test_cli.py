@@ -463,6 +463,7 @@ BAD = [
     (DIGITS + "--encoder nothing.py:f", "nothing.py"),
     (DIGITS + "--weights pixels --pool a", "--pool describes the network of --encoder"),
     (DIGITS + "--encoder x.py:f --mean 1,2", "--mean '1,2': needs three numbers"),
+    ("digits --out {out} --classifier cnn --weights random", "--classifier cnn is trained on the images themselves"),
     (SVHN + "--all --data-dir {in}/digits", "--all compares everything; leave out --weights"),
     ("svhn --all --out {out} --C 1 --data-dir {in}/digits", "--all compares everything; leave out --C"),
     (DIGITS + "--weights pixels --classifier knn --C 2.5", "k 2.5: must be a whole number of neighbours"),

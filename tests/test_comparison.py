@@ -104,6 +104,9 @@ def test_published_figures_by_settings() -> None:
     assert counterpart(few, KMEANS | {"centroids": 1600}, L2_SVM, True).accuracy == 0.779  # type: ignore[union-attr]
     assert counterpart(few, KMEANS | {"centroids": 800}, L2_SVM, True) is None
     assert counterpart(few, KMEANS, "kNN", True) is None
+    supervised = counterpart("svhn/few-labels/1", {"representation": "pixels"}, "supervised CNN (an arch)", True)
+    assert supervised is not None
+    assert supervised.accuracy == pytest.approx(0.7113)
     assert counterpart(few, SHIPPED, L2_SVM, False) is None
 
 

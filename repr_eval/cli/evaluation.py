@@ -116,7 +116,7 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     """
     images = _load(load_cifar10, settings) if data == "cifar10" else load_handwritten_digits()
     few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
-    job = jobs.job(images, settings)
+    job = jobs.job(data, images, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")

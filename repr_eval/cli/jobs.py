@@ -24,11 +24,21 @@ from repr_eval.images.locate import cache_folder
 from repr_eval.protocols.classifiers import L2_SVM, Classifier
 from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.protocols.outcome import Outcome
+from repr_eval.protocols.supervised import supervised_cnn
 from repr_eval.records import Record
 from repr_eval.reports import write_reports
 from repr_eval.tables import TABLES, measured_row
 
-CLASSIFIERS: dict[str, Classifier] = {"svm": L2_SVM, "knn": NEAREST_NEIGHBOURS}
+# (seed, architecture, device) -> the classifier
+CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
+    "svm": lambda seed, arch, device: L2_SVM,
+    "knn": lambda seed, arch, device: NEAREST_NEIGHBOURS,
+    "cnn": lambda seed, arch, device: supervised_cnn(seed, arch, "published", device),
+    "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
+}
+SUPERVISED = ("cnn", "cnn-small")
+ARCHS = {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}  # of these, by table
+SETTINGS = {one.name: one.setting for one in (L2_SVM, NEAREST_NEIGHBOURS)}
 
 OPTIONS = (
     click.option("--weights", help="A .safetensors file, a name from pretrained/, the control random (random:1 with "
@@ -48,7 +58,7 @@ OPTIONS = (
                  help="Batch-norm statistics: recomputed over the training images; of each split's own images "
                  "(at-hand), which sees the test images together; or those stored with the weights (running)."),
     click.option("--classifier", type=click.Choice(list(CLASSIFIERS)), default="svm", show_default=True,
-                 help="What is trained on the features."),
+                 help="What is trained on the features; cnn, on --weights pixels, is the supervised control."),
     click.option("--C", "grid", help="Values of C (k of knn) to choose from, by commas. Default: the protocol's."),
     options.seed,
     options.device,
@@ -90,8 +100,8 @@ class Run:
         return partial(self.protocol, seed=job.seed, Cs=Cs, classifier=job.classifier, **self.settings)
 
 
-def job(data: LabelledImages, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
-    """The job that a command's options ask for; ValueError where they do not fit together."""
+def job(family: str, data: LabelledImages, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
+    """The job that a command's options ask for, of the table `family`; ValueError where they do not fit together."""
     if data.remark:
         click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     representation, device = _representation(settings)
@@ -99,7 +109,7 @@ def job(data: LabelledImages, settings: dict[str, Any], command: Sequence[str] |
     store = settings["store"] or cache_folder() / "features"
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
-        representation, CLASSIFIERS[settings["classifier"]], _grid(settings["grid"]),
+        representation, _classifier(family, settings), _grid(settings["grid"]),
         Place(settings["out"], store, settings["store_as"]), settings["seed"], device, layers,
         shlex.join(["repr-eval", *(command or sys.argv[1:])]),
     )  # fmt: skip
@@ -107,29 +117,25 @@ def job(data: LabelledImages, settings: dict[str, Any], command: Sequence[str] |
 
 def run(one: Run, data: LabelledImages, settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
-    _measure(one, data, job(data, settings))
+    _measure(one, data, job(one.family, data, settings))
     reports(settings["out"])
 
 
 def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any]) -> None:
     """`runs` of every method of the comparison with every classifier, but for those that are recorded."""
-    for name, usual in (
-        ("weights", None),
-        ("encoder", None),
-        ("grid", None),
-        ("layers", None),
-        ("classifier", "svm"),
-        ("width", 1.0),
-    ):
-        if settings[name] != usual:
+    for name in ("weights", "encoder", "layers", "grid"):
+        if settings[name] is not None:
             raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
+    if settings["classifier"] != "svm":
+        raise ValueError("--all compares every classifier; leave out --classifier")
     for weights, classifier in COMPARED:
         chosen = _compared(weights, classifier, settings)
         added = ["--weights", chosen["weights"]] if weights else []
-        added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"] if chosen["width"] != 1 else []
+        if weights and weights.startswith("random"):
+            added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
         command = [word for word in sys.argv[1:] if word != "--all"] + added + ["--classifier", classifier]
         for one in runs:
-            one_job = job(data, chosen, command)
+            one_job = job(one.family, data, chosen, command)
             found = recorded(
                 one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
                 one.labels, one.settings.get("draws", 1), one_job.seed,
@@ -171,7 +177,7 @@ def summary(record: Record, measure: str) -> str:
     edge = ", at the edge of its grid" if record.C_at_edge else ""
     layers = "" if row.layers == "-" else f"layers {row.layers}, "
     by = "" if record.classifier == L2_SVM.name else f", {record.classifier}"
-    setting = next((one.setting for one in CLASSIFIERS.values() if one.name == record.classifier), "setting")
+    setting = SETTINGS.get(record.classifier, "configuration")
     return (
         f"{row.data}, {row.labels:,} labels, {record.method}, {layers}{row.features:,} features{by}: test {measure} "
         f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; {setting} {row.C:g}{edge}; record {row.record})"
@@ -219,6 +225,13 @@ def _representation(settings: dict[str, Any]) -> tuple[Representation, str]:
         seed = settings["seed"] if control[1] is None else int(control[1])
         return untrained(arch, width, seed, bn=bn, device=chosen), str(chosen)
     return from_weights(find_weights(weights or best()), bn=bn, device=chosen), str(chosen)
+
+
+def _classifier(family: str, settings: dict[str, Any]) -> Classifier:
+    name = settings["classifier"]
+    if name in SUPERVISED and settings["weights"] != "pixels":
+        raise ValueError(f"--classifier {name} is trained on the images themselves: give it --weights pixels")
+    return CLASSIFIERS[name](settings["seed"], ARCHS[family], options.chosen_device(settings["device"]))
 
 
 def _grid(text: str | None) -> tuple[float, ...] | None:

@@ -35,9 +35,12 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "exemplar-small": lambda seed, device: exemplar_cnn(seed, device, size="small"),
 }
 
-# What `--all` measures, the cheaper first: weights as of --weights (None for the best shipped model).
+# What `--all` measures: weights as of --weights (None for the best shipped model), and the classifier.
 _ALL = (
     "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
     "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-3layer",
 )  # fmt: skip
-COMPARED: tuple[tuple[str | None, str], ...] = tuple((weights, by) for weights in _ALL for by in ("svm", "knn"))
+COMPARED: tuple[tuple[str | None, str], ...] = (
+    *((weights, by) for weights in _ALL for by in ("svm", "knn")),
+    ("pixels", "cnn-small"),
+)

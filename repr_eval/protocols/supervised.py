@@ -1,0 +1,188 @@
+"""The control: a supervised CNN of D's architecture, trained on the same labels from scratch [paper, section 5.2].
+
+The paper optimises it by random search over 64 hyperparameter configurations and reports 28.87% validation error for
+1,000 labels of SVHN. What is chosen here, on held-out training images, is the number of a configuration
+(`supervised_configurations`); the test images are seen once, by networks with that one. The features to give it are raw
+pixels, `Pixels`.
+Differs from the paper: the test error is what counts; that of validation is recorded with it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from repr_eval.gan.networks import architecture_named
+from repr_eval.protocols.classifiers import Fold, Tested
+from repr_eval.protocols.draws import stream
+from repr_eval.protocols.outcome import Features, Validation
+from repr_eval.protocols.supervised_configurations import SPACE, configuration
+from repr_eval.protocols.supervised_network import MOMENTUM, PADDING, WARM_UP, predicted, trained
+from repr_eval.svm.estimator import Matrix
+
+SIDE = 32
+PIXELS = SIDE * SIDE * 3
+ROUNDING = 5e-4  # a pixel's value in float16 is at most half of that off; two values are 0.0078 apart
+BLOCK = 4096  # images at a time
+PRECISIONS = ("fp32", "bf16")
+
+
+@dataclass(frozen=True)
+class Search:
+    """How many configurations are tried, and how long a network is trained; a row never changes once it was used.
+
+    A training sees its images `epochs` times, but in the search at most `search_images` and for the test at most
+    `test_images` of them, counting repeats (None: no limit). Its length is not searched: the schedule ends with it.
+    """
+
+    size: str
+    arch: str
+    width: float
+    mirror: bool  # may views be mirrored? Digits may not
+    configurations: int
+    folds: int | None  # the first so many of the protocol's judge; None for all
+    epochs: int
+    search_images: int | None = None
+    test_images: int | None = None
+
+    def n_seen(self, n: int, use: str) -> int:
+        """How many images a training on n of them for the "search" or the "test" sees, repeats counted."""
+        most = {"search": self.search_images, "test": self.test_images}[use]
+        return self.epochs * n if most is None else min(self.epochs * n, most)
+
+
+# The paper's number of configurations, on every fold, at full width.
+PUBLISHED = {
+    search.arch: search
+    for search in (
+        Search("published", "dcgan32", 1.0, True, 64, None, 100),
+        Search("published", "dcgan32-svhn", 1.0, False, 64, None, 100),
+    )
+}
+# For minutes of two cores. Where the search's trainings are the shorter ones it favours what learns fast.
+SMALL = {
+    search.arch: search
+    for search in (
+        Search("small", "dcgan32", 0.25, True, 6, 1, 12, search_images=80_000, test_images=400_000),
+        Search("small", "dcgan32-svhn", 0.5, False, 8, 2, 25, search_images=80_000, test_images=400_000),
+    )
+}
+SIZES = {"published": PUBLISHED, "small": SMALL}
+
+
+class SupervisedCNN:
+    """The classifier of the protocols. All that is random follows from `seed`, the configuration and the fold or draw.
+
+    One network after another is trained, on all cores or the device; a training is only ever handed its own rows.
+    """
+
+    setting = "configuration"
+
+    def __init__(self, search: Search, seed: int, precision: str = "fp32", device: torch.device | None = None):
+        if precision not in PRECISIONS:
+            raise ValueError(f"unknown precision {precision!r}; choose {' or '.join(PRECISIONS)}")
+        self.search, self.seed, self.precision = search, seed, precision
+        self.device = device or torch.device("cpu")
+        self.arch = architecture_named(search.arch)
+        told = [search.arch, f"{search.configurations} configurations"]
+        told += [search.size] * (search.size != "published") + [precision] * (precision != "fp32")
+        self.name = f"supervised CNN ({', '.join(told)})"
+        self.grid: tuple[float, ...] | None = tuple(float(number) for number in range(search.configurations))
+        self.settings: dict[str, Any] = {"classifier": "supervised CNN", "seed": seed, "precision": precision}
+        self.settings |= asdict(search) | {"space": SPACE, "momentum": MOMENTUM, "warm_up": WARM_UP, "padding": PADDING}
+
+    def select(
+        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
+    ) -> Validation:
+        """Every configuration is trained on each fold's rows and judged on its held-out rows, of the folds that count.
+
+        `Validation.C` is a configuration's number: no value lies beside another, so none is at an edge.
+        """
+        numbers = sorted(set(_whole(grid)))
+        if not numbers:
+            raise ValueError("there are no configurations to choose from; give at least one number")
+        images, used = images_of(train.X, self.device), folds[: self.search.folds]
+        correct: dict[float, list[int]] = {float(number): [] for number in numbers}
+        with tqdm(total=len(numbers) * len(used), desc="random search", disable=not progress, leave=False) as bar:
+            for fold, (rows, held_out) in enumerate(used):
+                own, asked = self._some(images, rows), self._some(images, held_out)
+                for number in numbers:
+                    found = self._labels(own, train.y[rows], number, "search", fold, asked)
+                    correct[float(number)].append(int((found == train.y[held_out]).sum()))
+                    bar.update()
+        best = max(numbers, key=lambda number: sum(correct[number]))
+        return Validation(float(best), len(used[0][1]), correct, at_edge=False)
+
+    def test(
+        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
+    ) -> Tested:
+        """For every draw one network with the chosen configuration, judged once, by its last weights."""
+        number = _whole([value])[0]
+        images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
+        counts = []
+        for draw, rows in enumerate(tqdm(draws, desc="networks", disable=not progress, leave=False)):
+            own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
+            found = self._labels(own, y, number, "test", draw, asked)
+            counts.append(int((found == test.y).sum()))
+        return Tested(counts)
+
+    def _some(self, images: Tensor, rows: np.ndarray) -> Tensor:
+        return images[torch.from_numpy(rows).to(self.device)]
+
+    def _labels(self, images: Tensor, y: np.ndarray, number: int, use: str, index: int, asked: Tensor) -> np.ndarray:
+        """What a network trained on `images` with labels y calls the images `asked`: one of its own classes each.
+
+        It is the `index`-th that is trained with that configuration for this use.
+        """
+        classes, labels = np.unique(y, return_inverse=True)
+        if len(classes) < 2:
+            raise ValueError(f"the {len(y)} labelled images are all of class {classes[0]}; a CNN needs two classes")
+        rng = stream(f"supervised/{use}/{number}", self.seed, index)
+        network = trained(
+            images, torch.from_numpy(labels).to(self.device), len(classes), self.arch, self.search.width,
+            configuration(self.seed, number, self.search.mirror), self.search.n_seen(len(y), use),
+            int(rng.randint(1 << 62, dtype=np.int64)), self.precision,
+        )  # fmt: skip
+        return classes[predicted(network, asked).cpu().numpy()]
+
+
+def _whole(grid: Sequence[float]) -> list[int]:
+    for number in grid:
+        if not float(number).is_integer() or number < 0:
+            raise ValueError(f"configuration {number:g}: must be a whole number, 0 or more")
+    return [int(number) for number in grid]
+
+
+def images_of(X: Matrix, device: torch.device | None = None) -> Tensor:
+    """The images uint8 [N, 3, 32, 32], channels-last, whose raw pixels X [N, 3072] are: x / 127.5 - 1, float.
+
+    ValueError where X has other columns or values.
+    """
+    if X.ndim != 2 or X.shape[1] != PIXELS:
+        raise ValueError(f"features are {list(X.shape)}; a CNN takes the {PIXELS} raw pixels of {SIDE}x{SIDE}x3 images")
+    images = torch.empty(len(X), PIXELS, dtype=torch.uint8, device=device)
+    for start in range(0, len(X), BLOCK):
+        x = torch.as_tensor(X[np.arange(start, min(start + BLOCK, len(X)))]).to(images.device, torch.float32)
+        levels = ((x + 1) * 127.5).round().clamp(0, 255)
+        fine = ((levels / 127.5 - 1 - x).abs() <= ROUNDING).all(1)  # NaN is not
+        if not fine.all():
+            row = start + int((~fine).nonzero()[0])
+            raise ValueError(f"the features of row {row} are not the pixels of an image, x / 127.5 - 1 of 0 to 255")
+        images[start : start + len(x)] = levels.to(torch.uint8)
+    return images.view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
+
+
+def supervised_cnn(
+    seed: int, arch: str = "dcgan32", size: str = "published", device: torch.device | None = None,
+    precision: str = "fp32",
+) -> SupervisedCNN:  # fmt: skip
+    """The row of `SIZES` for that size and architecture, or a ValueError that says what there is."""
+    if size not in SIZES:
+        raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
+    if arch not in SIZES[size]:
+        raise ValueError(f"no supervised CNN for {arch!r}; choose from {', '.join(SIZES[size])}")
+    return SupervisedCNN(SIZES[size][arch], seed, precision, device)

@@ -1,0 +1,63 @@
+"""What a supervised CNN's random search [Bergstra & Bengio 2012] draws its hyperparameters from.
+
+The paper (section 5.2) says neither which hyperparameters it searched nor within which bounds: these are not from it.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from repr_eval.protocols.draws import stream
+
+# Of lists every member is as likely; of pairs (low, high) every value between is, in the logarithm.
+OPTIMISERS = ("adam", "sgd")
+LR = {"adam": (3e-4, 5e-3), "sgd": (5e-3, 1e-1)}
+WEIGHT_DECAY = {"adam": (1e-3, 1.0), "sgd": (1e-5, 1e-2)}
+NO_DECAY = 0.25  # share of the configurations without weight decay
+BATCH_SIZES = (32, 64, 128)
+DROPOUTS = (0.0, 0.25, 0.5)
+SMOOTHINGS = (0.0, 0.1)
+CROPS = MIRRORS = (False, True)
+SPACE = {
+    "optimiser": OPTIMISERS, "lr": LR, "weight_decay": WEIGHT_DECAY, "no_decay": NO_DECAY, "batch_size": BATCH_SIZES,
+    "dropout": DROPOUTS, "smoothing": SMOOTHINGS, "crop": CROPS, "mirror": MIRRORS,
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """The hyperparameters of a training."""
+
+    optimiser: str  # "adam", with decoupled weight decay [Loshchilov & Hutter 2019], or "sgd"
+    lr: float  # the schedule's highest
+    weight_decay: float  # of convolutions and the dense layer, not of batch norm
+    batch_size: int  # or all images, where there are fewer
+    dropout: float  # share of the last convolution's outputs that the dense layer misses
+    smoothing: float  # share of each label that is spread over all classes [Szegedy et al. 2016, section 7]
+    crop: bool  # each time an image is seen it is shifted by up to 4 pixels each way
+    mirror: bool  # ... and mirrored half of the times
+
+
+def configuration(seed: int, number: int, mirror: bool = True) -> Configuration:
+    """The configuration of that number, from 0; with `mirror` False the same one without mirror images."""
+    rng = stream("supervised/configuration", seed, number)
+    optimiser = _one_of(OPTIMISERS, rng)
+    lr, decay, decays = _between(*LR[optimiser], rng), _between(*WEIGHT_DECAY[optimiser], rng), rng.rand() >= NO_DECAY
+    return Configuration(
+        optimiser=optimiser, lr=lr, weight_decay=decay if decays else 0.0, batch_size=_one_of(BATCH_SIZES, rng),
+        dropout=_one_of(DROPOUTS, rng), smoothing=_one_of(SMOOTHINGS, rng), crop=_one_of(CROPS, rng),
+        mirror=_one_of(MIRRORS, rng) and mirror,
+    )  # fmt: skip
+
+
+def _one_of(values: Sequence[T], rng: np.random.RandomState) -> T:
+    return values[rng.randint(len(values))]
+
+
+def _between(low: float, high: float, rng: np.random.RandomState) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
