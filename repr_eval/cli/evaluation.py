@@ -53,7 +53,8 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     few = _low_labels("cifar10", labels_per_class or LOW_LABELS, draws or LOW_DRAWS)
     full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, len(data.train.labels))
     if everything:
-        jobs.run_all([few] if labels_per_class else [full, few], data, settings)
+        words = ("--labels-per-class", str(LOW_LABELS), "--draws", str(draws or LOW_DRAWS))
+        jobs.run_all([few] if labels_per_class else [full, replace(few, words=words)], data, settings)
     else:
         jobs.run(few if labels_per_class else full, data, settings)
 
@@ -116,7 +117,7 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     """
     images = _load(load_cifar10, settings) if data == "cifar10" else load_handwritten_digits()
     few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
-    job = jobs.job(data, images, settings)
+    job = jobs.job(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")
@@ -137,4 +138,7 @@ def _low_labels(family: str, per_class: int, draws: int) -> Run:
 
 def _load(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> LabelledImages:
     root = data_root(settings["data_dir"])
-    return load(root, download=settings["download"] or root.own)
+    data = load(root, download=settings["download"] or root.own)
+    if data.remark:
+        click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
+    return data

@@ -93,6 +93,7 @@ class Run:
     Cs: tuple[float, ...]
     settings: dict[str, int]
     labels: int
+    words: tuple[str, ...] = ()  # that ask for it on the command line, where the command at hand does not
 
     def bound(self, job: Job) -> Protocol:
         """The protocol with everything that it takes but the features."""
@@ -100,10 +101,8 @@ class Run:
         return partial(self.protocol, seed=job.seed, Cs=Cs, classifier=job.classifier, **self.settings)
 
 
-def job(family: str, data: LabelledImages, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
+def job(family: str, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
     """The job that a command's options ask for, of the table `family`; ValueError where they do not fit together."""
-    if data.remark:
-        click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     representation, device = _representation(settings)
     options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"
@@ -117,7 +116,7 @@ def job(family: str, data: LabelledImages, settings: dict[str, Any], command: Se
 
 def run(one: Run, data: LabelledImages, settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
-    _measure(one, data, job(one.family, data, settings))
+    _measure(one, data, job(one.family, settings))
     reports(settings["out"])
 
 
@@ -133,9 +132,10 @@ def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any])
         added = ["--weights", chosen["weights"]] if weights else []
         if weights and weights.startswith("random"):
             added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
-        command = [word for word in sys.argv[1:] if word != "--all"] + added + ["--classifier", classifier]
+        given = [word for word in sys.argv[1:] if word != "--all"]
         for one in runs:
-            one_job = job(one.family, data, chosen, command)
+            command = [*given, *one.words, *added, "--classifier", classifier]
+            one_job = job(one.family, chosen, command)
             found = recorded(
                 one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
                 one.labels, one.settings.get("draws", 1), one_job.seed,
