@@ -20,7 +20,7 @@ enum Weighing { GIVEN, SCORES, MASKED, HINGE };
 
 struct Space {
     void *sums;   /* vectors of partial sums: [ROWS, MOST_COLUMNS] */
-    void *packed; /* a tile of X in the order in which the adjoint product reads it */
+    void *packed; /* a tile of X (rough: the whole block) in the order in which the adjoint product reads it */
     void *pairs;  /* M in bfloat16, two rows at a time */
 };
 
@@ -213,8 +213,9 @@ int products(
 {
     const struct Means by = means(rough);
     const int parts = (K + by.columns - 1) / by.columns;
+    const size_t packed = rough ? (size_t)(d / 32 + 1) * APART * LINE : ROWS * TILE * sizeof(float);
     struct Space space = {
-        aligned_alloc(LINE, ROWS * MOST_COLUMNS * LINE), aligned_alloc(LINE, ROWS * TILE * sizeof(float)),
+        aligned_alloc(LINE, ROWS * MOST_COLUMNS * LINE), aligned_alloc(LINE, packed),
         aligned_alloc(LINE, ROWS * MOST_COLUMNS * sizeof(float))};
     float *scores = malloc(sizeof(float) * ROWS * by.columns * parts); /* then weights; of a block, part by part */
     float *W = aligned_alloc(LINE, (sizeof(float) * K * d / LINE + 1) * LINE);

@@ -1,6 +1,13 @@
 /* The two products of a block with numbers in bfloat16, two to an instruction (AVX512_BF16): half the arithmetic. */
 
 #define ROUGH TARGET_ROUGH INLINE
+#define PAIR(i) (i), (i) + 32
+#define PAIRS(i) PAIR(i), PAIR(i + 1), PAIR(i + 2), PAIR(i + 3)
+
+/* Of numbers of two rows, 32 of each: those of columns 0 to 15 in pairs, and those of the others. */
+static const uint16_t ORDER[2][32] = {
+    {PAIRS(0), PAIRS(4), PAIRS(8), PAIRS(12)}, {PAIRS(16), PAIRS(20), PAIRS(24), PAIRS(28)}};
+
 #define TARGET_ROUGH __attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,avx512bf16,f16c,fma")))
 
 /* 32 numbers of X at p in bfloat16. */
@@ -21,14 +28,20 @@ TARGET_ROUGH static void arrange_rough(int K, int64_t d, const float *V, uint16_
             _mm512_storeu_si512(out + j * K + k * 32, load_rough(FLOAT, (const char *)(V + k * d + j)));
 }
 
+/* The adjoint product reads X in pairs of numbers, of one row and the next, two vectors for 32 columns of two rows. The
+   forward product, which has them at hand, puts them there: `APART` vectors lie between 32 columns and the next. */
+enum { APART = ROWS + 2 /* no power of two: the caches */ };
+
+/* sums[r][k] += a row's `width` numbers times V's, for `count` (one or two) rows; their pairs, if wanted. */
 ROUGH void dot_rough(
     enum Kind kind, int K, int count, const char *a, const char *b, int64_t width, const char *W, __m512 *sums,
-    const char *soon, const char *later)
+    const char *soon, const char *later, __m512i *pairs)
 {
     __m512 s[2][MOST_COLUMNS];
     for (int r = 0; r < count; r++)
         EACH(k, K)
             s[r][k] = sums[r * MOST_COLUMNS + k];
+    const __m512i low = _mm512_loadu_si512(ORDER[0]), high = _mm512_loadu_si512(ORDER[1]);
     for (int64_t j = 0; j < width; j += 32, W += K * LINE) {
         const int64_t at = j * size_of(kind);
         __builtin_prefetch(soon + at);
@@ -40,13 +53,18 @@ ROUGH void dot_rough(
             if (count == 2)
                 s[1][k] = _mm512_dpbf16_ps(s[1][k], (__m512bh)z, w);
         }
+        if (pairs) {
+            pairs[0] = _mm512_permutex2var_epi16(x, low, z);
+            pairs[1] = _mm512_permutex2var_epi16(x, high, z);
+            pairs += APART;
+        }
     }
     for (int r = 0; r < count; r++)
         EACH(k, K)
             sums[r * MOST_COLUMNS + k] = s[r][k];
 }
 
-/* S = X V^T. */
+/* S = X V^T; and the pairs of numbers of X, where the adjoint product is to follow. */
 ROUGH void forward_rough_of(enum Kind kind, int K, const struct Block *of)
 {
     const int64_t whole = of->d / 32 * 32;
@@ -59,10 +77,11 @@ ROUGH void forward_rough_of(enum Kind kind, int K, const struct Block *of)
             const char *a = of->rows[r] + at;
             const char *soon = r + AHEAD < of->n ? of->rows[r + AHEAD] + at : a;
             const char *later = r + AHEAD + 1 < of->n ? of->rows[r + AHEAD + 1] + at : a;
+            __m512i *pairs = of->G ? (__m512i *)of->space->packed + j / 32 * APART + r : NULL;
             if (r + 1 < of->n)
-                dot_rough(kind, K, 2, a, of->rows[r + 1] + at, width, W, sums + r * MOST_COLUMNS, soon, later);
+                dot_rough(kind, K, 2, a, of->rows[r + 1] + at, width, W, sums + r * MOST_COLUMNS, soon, later, pairs);
             else
-                dot_rough(kind, K, 1, a, a, width, W, sums + r * MOST_COLUMNS, soon, later);
+                dot_rough(kind, K, 1, a, a, width, W, sums + r * MOST_COLUMNS, soon, later, pairs);
         }
     }
     for (int64_t r = 0; r < of->n; r++)
@@ -93,41 +112,18 @@ ROUGH void outer_rough(int K, const __m512i *packed, int64_t pairs, const uint32
             ADD_TO_DOUBLES(G + (h * K + k) * 16, s[h][k]);
 }
 
-/* G += M^T X. */
+/* G += M^T X, for the pairs that the forward product left. */
 ROUGH void adjoint_rough_of(enum Kind kind, int K, const struct Block *of)
 {
-    const int64_t item = size_of(kind), n = of->n, pairs = (n + 1) / 2, whole = of->d / 32 * 32;
-    __m512i *packed = of->space->packed;
+    const int64_t n = of->n, pairs = (n + 1) / 2, whole = of->d / 32 * 32;
     uint32_t *M = of->space->pairs;
-    uint16_t order[2][32]; /* of the numbers of two rows: those of columns 0 to 15 in pairs, those of the others */
-    for (int i = 0; i < 32; i++) {
-        order[0][i] = i / 2 + i % 2 * 32;
-        order[1][i] = order[0][i] + 16;
-    }
-    const __m512i low = _mm512_loadu_si512(order[0]), high = _mm512_loadu_si512(order[1]);
     for (int64_t r = 0; r < pairs; r++)
         EACH(k, K) {
             const __m128 two = _mm_set_ps(0, 0, 2 * r + 1 < n ? of->S[(2 * r + 1) * K + k] : 0, of->S[2 * r * K + k]);
             M[r * K + k] = (uint32_t)_mm_cvtsi128_si32((__m128i)_mm_cvtneps_pbh(two));
         }
-    for (int64_t j = 0; j < whole; j += TILE) {
-        const int64_t width = whole - j < TILE ? whole - j : TILE;
-        for (int64_t r = 0; r < pairs; r++) {
-            const char *a = of->rows[2 * r] + j * item, *b = 2 * r + 1 < n ? of->rows[2 * r + 1] + j * item : a;
-            const char *soon = 2 * r + AHEAD + 1 < n ? of->rows[2 * r + AHEAD + 1] + j * item : a;
-            const char *later = 2 * r + AHEAD < n ? of->rows[2 * r + AHEAD] + j * item : a;
-            for (int64_t c = 0; c < width; c += 32) {
-                __builtin_prefetch(soon + c * item);
-                __builtin_prefetch(later + c * item);
-                const __m512i x = load_rough(kind, a + c * item), z = load_rough(kind, b + c * item);
-                __m512i *to = packed + (c / 32 * pairs + r) * 2;
-                to[0] = _mm512_permutex2var_epi16(x, low, z);
-                to[1] = _mm512_permutex2var_epi16(x, high, z);
-            }
-        }
-        for (int64_t c = 0; c < width; c += 32)
-            outer_rough(K, packed + c / 32 * pairs * 2, pairs, M, of->G + (j + c) * K);
-    }
+    for (int64_t j = 0; j < whole; j += 32)
+        outer_rough(K, (const __m512i *)of->space->packed + j / 32 * APART, pairs, M, of->G + j * K);
     adjoint_rest(kind, K, of, whole);
 }
 
@@ -139,4 +135,6 @@ TARGET_ROUGH BY_KIND(adjoint_rough, ADJOINT)
 #undef FORWARD
 #undef ADJOINT
 #undef ROUGH
+#undef PAIR
+#undef PAIRS
 #undef TARGET_ROUGH
