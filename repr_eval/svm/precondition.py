@@ -41,12 +41,11 @@ class LeadingDirections:
             raise NotFinite
         outside = float(K.diagonal().mean()) - float(Z.square().sum() / rows.n)
         self.Z = Z.to(rows.rough)
-        # Read twice an iteration, so kept short. What rounding leaves of V is not orthonormal; with L L^T = B B^T for
-        # the rounded basis B [r, d], the rows of L^-1 B are.
+        # Read twice an iteration, so kept short. What rounding leaves of V, the rows of B [r, d], is not orthonormal;
+        # where B^T B exceeds I, less of the identity is taken out of the span, and M stays positive.
         basis = self.V.T.contiguous().to(torch.float16 if rows.dtype == torch.float32 else rows.dtype)
         self.basis, full = Rows(basis, constant=False), basis.to(self.V.dtype)
-        L = torch.linalg.cholesky(product(full, full.T).double())
-        self.straighten = torch.linalg.inv(L).to(self.V.dtype)
+        self.share = 1 / max(1.0, float(torch.linalg.eigvalsh(product(full, full.T).double())[-1]))
         self.energy_outside = max(0.0, outside) * rows.n / max(1, rows.d - self.V.shape[1])
 
     def best_start(self, problem: Problem, C: float) -> Tensor:
@@ -63,8 +62,7 @@ class LeadingDirections:
         """M^-1 for the active rows D [n, k] of k classes."""
         tau = 1 + 2 * C * D.mean(0) * self.energy_outside
         inside = self._inverses(D, C)
-        inside.diagonal(dim1=1, dim2=2).sub_(1 / tau[:, None])
-        inside = self.straighten.T @ inside @ self.straighten
+        inside.diagonal(dim1=1, dim2=2).sub_(self.share / tau[:, None])
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             c = self.basis.scores(R).T[:, :, None]
