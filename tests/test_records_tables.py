@@ -425,7 +425,7 @@ LEFT_TO_RIGHT = [
     "comparison",
     "reports",
 ]
-FREE = {"atomic", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
+FREE = {"atomic", "cores", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from svm_problems import primal, problem, signs, weights_of, with_constant
 
+from repr_eval.cores import on_all_cores
 from repr_eval.svm import L2SVM, fit_path
 from repr_eval.svm import path as path_module
 from repr_eval.svm import rows as rows_module
 from repr_eval.svm.active_rows import ActiveSystem, Cholesky
 from repr_eval.svm.active_rows import ConjugateGradients as ActiveConjugateGradients
-from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.few_rows import FewRows
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.newton_systems import ConjugateGradients

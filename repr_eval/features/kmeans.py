@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from repr_eval.cores import on_all_cores
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 
@@ -26,6 +27,7 @@ N_PATCHES = 400_000
 ITERATIONS = 50
 CONTRAST, WHITENING = 10.0, 0.1  # added to a patch's variance, and to each eigenvalue
 BLOCK = 10_000  # patches at a time
+CACHED = 1 << 18  # distances of an image's windows at a time: what a core keeps close
 STANDARDISED_BY = 10_000  # images
 SPREAD = 0.01  # added to the variance of a feature
 
@@ -71,6 +73,12 @@ def triangle(x: Tensor, C: Tensor) -> Tensor:
     return (z.mean(1, keepdim=True) - z).clamp_min_(0)
 
 
+def halves(x: Tensor) -> tuple[Tensor, Tensor]:
+    """The first half of x along its first dimension, the larger one where the length is odd, and the second."""
+    first = -(-len(x) // 2)
+    return x[:first], x[first:]
+
+
 def quadrants(f: Tensor) -> Tensor:
     """Sums of maps f [N, P, P, k] over the four quadrants, the upper left one the largest where P is odd: [N, 4k]."""
     half = -(-f.shape[1] // 2)
@@ -113,6 +121,8 @@ class StandardisedSums(Learned):
 class KMeansFeatures(StandardisedSums):
     """The representation, with `k` centroids: 4k features."""
 
+    block = 64
+
     def __init__(
         self, k: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
         device: torch.device | None = None, progress: bool = True,
@@ -136,7 +146,18 @@ class KMeansFeatures(StandardisedSums):
         self.standardise(images, rng)
 
     def sums(self, images: np.ndarray) -> Tensor:
-        positions = images.shape[1] - PATCH + 1
-        x = torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float()
-        x = (normalised(patches_of(x)) - self.centre) @ self.whiten
-        return quadrants(triangle(x, self.C).view(len(images), positions, positions, self.k))
+        images = np.require(images, requirements=("C", "W"))  # torch warns of arrays that may not be written to
+        return torch.stack(on_all_cores(self._sums_of, list(torch.from_numpy(images).to(self.device))))
+
+    def _sums_of(self, image: Tensor) -> Tensor:
+        """Sums [4k] of an image [S, S, 3]; of some rows of windows at a time, so that their distances stay in cache."""
+        x = (normalised(patches_of(image.permute(2, 0, 1)[None].float())) - self.centre) @ self.whiten
+        side = image.shape[0] - PATCH + 1
+        at_once = max(1, CACHED // (side * self.k)) if self.device.type == "cpu" else side
+        total = torch.zeros(2, 2, self.k, device=self.device)
+        for place, half in enumerate(halves(x.view(side, side, -1))):
+            for rows in half.split(at_once):
+                f = triangle(rows.flatten(0, 1), self.C).view(-1, side, self.k)
+                for column, part in enumerate(halves(f.transpose(0, 1))):
+                    total[place, column] += part.sum((0, 1))
+        return total.flatten()

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from repr_eval.cores import on_all_cores
 from repr_eval.protocols.outcome import Validation
-from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from repr_eval.cores import on_all_cores
 from repr_eval.svm.conjugate_gradients import Inverse, conjugate_gradients
-from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.precondition import inverse_beside_identity, leading_eigenvectors
 from repr_eval.svm.rows import product
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.svm.cores import on_all_cores
+from repr_eval.cores import on_all_cores
 from repr_eval.svm.weighing import Hinge, Masked
 
 KINDS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repr_eval.cores import on_all_cores
 from repr_eval.svm.conjugate_gradients import Inverse
-from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
 

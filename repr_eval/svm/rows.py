@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from repr_eval.cores import on_all_cores
 from repr_eval.svm import compiled
-from repr_eval.svm.cores import on_all_cores
 from repr_eval.svm.weighing import Hinge, Masked
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
