@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from repr_eval.features.representations import Pixels
+from repr_eval.features.pixels import Pixels
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.weights import weights_hash
