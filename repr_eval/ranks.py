@@ -4,6 +4,7 @@ A process that torchrun did not start is the first of one rank, and everything h
 system: the first of them writes.
 """
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -117,6 +118,7 @@ def part() -> None:
     import torch.distributed as dist
 
     if dist.is_initialized():
+        gc.collect()  # what holds on to the group in a cycle of references would outlive it, and abort at the exit
         dist.destroy_process_group()
 
 
