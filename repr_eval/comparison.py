@@ -22,6 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GENERATED = "house-numbers-generated"  # images.house_numbers.NAME, which would bring what it draws with along
+# Columns of the CSV that only a measured line fills, and the field of its row that does.
+MEASURED = {
+    "trained_on": "trained_on", "units": "max_units", "features": "features", "measured": "rate",
+    "std_of_draws": "std_of_draws", "ci95_low": "ci95_low", "ci95_high": "ci95_high", "ci95_of": "ci95_of",
+    "seconds": "seconds", "seed": "seed", "record": "record",
+}  # fmt: skip
+COLUMNS = ["protocol", "data", "labels", "method", "classifier", "trained_on", "units", "features", "paper"]
+COLUMNS += [name for name in MEASURED if name not in COLUMNS]
 BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
 
 
@@ -37,7 +45,8 @@ class Compared:
     labels: int
     method: str
     classifier: str
-    published: float | None
+    paper: PaperRow | None
+    published: float | None  # the rate that `paper` gives
     row: Row | None = None
 
     @property
@@ -66,19 +75,19 @@ def compared(records: list[Record], table: str) -> list[Compared]:
         if key not in best or len(record.test_correct) >= len(best[key].test_correct):
             best[key] = record
     lines = [_measured(record, measure) for record in best.values()]
-    found = {(line.panel, _counterpart(record)) for line, record in zip(lines, best.values(), strict=True)}
+    found = {(line.panel, line.paper) for line in lines}
     for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
         for paper in () if data.startswith(GENERATED) else paper_rows(table):
             if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in found:
-                lines.append(Compared(protocol, data, labels, paper.method, "", _rate(paper.accuracy, measure)))
+                lines.append(Compared(protocol, data, labels, paper.method, "", paper, _rate(paper, measure)))
     sign = 1 if measure == "error" else -1
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
 
 
 def _measured(record: Record, measure: str) -> Compared:
-    row, published = measured_row(record, measure), _counterpart(record)
-    rate = None if published is None else _rate(published.accuracy, measure)
-    return Compared(row.protocol, row.data, record.labels, row.method, record.classifier, rate, row)
+    row, paper = measured_row(record, measure), _counterpart(record)
+    rate = None if paper is None else _rate(paper, measure)
+    return Compared(row.protocol, row.data, record.labels, row.method, record.classifier, paper, rate, row)
 
 
 def _counterpart(record: Record) -> PaperRow | None:
@@ -88,8 +97,8 @@ def _counterpart(record: Record) -> PaperRow | None:
     return counterpart(record.protocol, record.representation, record.classifier, not untrained)
 
 
-def _rate(accuracy: float, measure: str) -> float:
-    return round(accuracy if measure == "accuracy" else 1 - accuracy, 6)
+def _rate(paper: PaperRow, measure: str) -> float:
+    return round(paper.accuracy if measure == "accuracy" else 1 - paper.accuracy, 6)
 
 
 def to_csv(lines: list[Compared]) -> str:
@@ -97,17 +106,16 @@ def to_csv(lines: list[Compared]) -> str:
     table = [
         {
             "protocol": line.protocol, "data": line.data, "labels": line.labels, "method": line.method,
-            "classifier": line.classifier, "trained_on": line.row.trained_on if line.row else None,
-            "units": line.row.max_units if line.row else None, "features": line.row.features if line.row else None,
-            "paper": line.published, "measured": line.row.rate if line.row else None,
-            "std_of_draws": line.row.std_of_draws if line.row else None,
-            "ci95_low": line.row.ci95_low if line.row else None, "ci95_high": line.row.ci95_high if line.row else None,
-            "ci95_of": line.row.ci95_of if line.row else None, "seconds": line.row.seconds if line.row else None,
-            "seed": line.row.seed if line.row else None, "record": line.row.record if line.row else None,
+            "classifier": line.classifier, "paper": line.published,
+            **{name: getattr(line.row, field, None) for name, field in MEASURED.items()},
         }
         for line in lines
     ]  # fmt: skip
-    return pd.DataFrame(table).convert_dtypes().to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return (
+        pd.DataFrame(table, columns=COLUMNS)
+        .convert_dtypes()
+        .to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
 
 
 def to_markdown(lines: list[Compared], measure: str) -> str:

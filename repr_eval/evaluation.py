@@ -1,6 +1,5 @@
 """One evaluation, from a data set and a representation to a stored record."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -68,7 +67,7 @@ def recorded(
 ) -> Record | None:  # fmt: skip
     """The newest record in `place.out` of this very measurement, if there is one; nothing is computed."""
     description = representation.adapted(data.train.images, data.train.fingerprint).description
-    settings = json.loads(json.dumps(description.settings | {"stored_as": place.precision}))
+    settings = description.settings | {"stored_as": place.precision}
     wanted = (
         f"{family}/{protocol}", classifier, labels, draws, seed, settings,
         data.train.fingerprint, data.test.fingerprint,

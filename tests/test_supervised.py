@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from repr_eval.features.pixels import Pixels
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import ARCHITECTURES
+from repr_eval.gan.randomness import dropped
 from repr_eval.gan.weights import weights_hash
 from repr_eval.protocols import supervised
 from repr_eval.protocols.cifar10 import all_labels, low_labels
@@ -30,7 +31,6 @@ from repr_eval.protocols.supervised_configurations import (
 from repr_eval.protocols.supervised_network import (
     SupervisedNetwork,
     batches,
-    dropped,
     predicted,
     schedule,
     settle,

@@ -14,11 +14,11 @@ from repr_eval.features.what_where import (
     WhatWhereAutoencoder,
     WhatWhereFeatures,
     WhatWhereSettings,
-    dropped,
     pool,
     unpool,
     what_where_autoencoder,
 )  # fmt: skip
+from repr_eval.gan.randomness import dropped
 
 TINY = WhatWhereSettings(
     stages=(((4, 3),), ((6, 3), (8, 3))), lambda_rec=1.0, lambda_m=0.2, dropout=0.0, statistics_from=1000,

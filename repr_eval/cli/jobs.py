@@ -127,12 +127,12 @@ def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any])
             raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
     if settings["classifier"] != "svm":
         raise ValueError("--all compares every classifier; leave out --classifier")
+    given = [word for word in sys.argv[1:] if word != "--all"]
     for weights, classifier in COMPARED:
         chosen = _compared(weights, classifier, settings)
         added = ["--weights", chosen["weights"]] if weights else []
         if weights and weights.startswith("random"):
             added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
-        given = [word for word in sys.argv[1:] if word != "--all"]
         for one in runs:
             command = [*given, *one.words, *added, "--classifier", classifier]
             one_job = job(one.family, chosen, command)

@@ -4,7 +4,6 @@ An autoencoder is a network that is to give back the images it is given; each ki
 label.
 """
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -145,9 +144,7 @@ class AutoencoderFeatures(Learned):
         if seed < 0:
             raise ValueError(f"seed {seed} is negative")
         self.seed, self.training = seed, settings.training
-        # By way of JSON, so that they are what a record of them reads back as: lists, not tuples.
-        own = json.loads(json.dumps(asdict(settings)))
-        described = {"representation": kind, **own, "pooling": "max 4x4", "seed": seed}
+        described = {"representation": kind, **asdict(settings), "pooling": "max 4x4", "seed": seed}
         counts = tuple(count * GRID**2 for count in maps)
         description = Description(
             method, "", f"1-{len(maps)} of {len(maps)}", sum(counts), max(maps), described, counts, len(maps)

@@ -10,16 +10,15 @@ from repr_eval.ranks import here
 
 
 def fill_in_blocks(
-    images: np.ndarray, out: np.ndarray, block: int, features: Callable[[np.ndarray], Tensor], progress: bool,
-    what: str = "features",
-) -> None:  # fmt: skip
+    images: np.ndarray, out: np.ndarray, block: int, features: Callable[[np.ndarray], Tensor], progress: bool
+) -> None:
     """Write `features` [b, D] of images uint8 [N, S, S, 3] into `out` [N, D], `block` images at a time.
 
     Of several ranks each fills the rows of its share of the blocks.
     """
     ranks = here()
     starts = range(0, len(images), block)[ranks.number :: ranks.count]
-    for start in tqdm(starts, desc=what, unit="block", disable=not progress, delay=2, leave=False):
+    for start in tqdm(starts, desc="features", unit="block", disable=not progress, delay=2, leave=False):
         made = features(images[start : start + block])
         out[start : start + len(made)] = made.cpu().numpy()
 

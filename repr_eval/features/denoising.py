@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from repr_eval.features.autoencoders import Autoencoder, AutoencoderFeatures, AutoencoderSettings, Training
 from repr_eval.features.discriminator import to_network
+from repr_eval.features.learned import of_size
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,4 @@ def denoising_autoencoder(
     seed: int, device: torch.device | None = None, progress: bool = True, size: str = "published"
 ) -> DenoisingFeatures:
     """The representation with the row of `SIZES` called `size`, or a ValueError that lists them."""
-    if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
-    return DenoisingFeatures(SIZES[size], size, seed, device=device, progress=progress)
+    return DenoisingFeatures(of_size(SIZES, size), size, seed, device=device, progress=progress)

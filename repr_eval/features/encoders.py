@@ -13,6 +13,7 @@ The network gets float32 [N, 3, S, S] in evaluation mode. Not in the key of stor
 its own source files (other modules' functions, other files, the environment). Change that, and name another store.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
 from difflib import get_close_matches
@@ -104,7 +105,7 @@ def checked(outputs: Callable[[np.ndarray], list[Tensor]], size: int, what: str)
     return together
 
 
-class _Encoder:
+class _Encoder(ABC):
     """What the two kinds have in common: features are `_outputs`, each [N, units, positions], side by side."""
 
     description: Description
@@ -121,8 +122,9 @@ class _Encoder:
     def _features(self, images: np.ndarray) -> Tensor:
         return torch.cat([output.flatten(1) for output in self._outputs(images)], 1)
 
+    @abstractmethod
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
-        raise NotImplementedError
+        """What is to be laid side by side of images uint8 [N, S, S, 3]: each float32 [N, units, positions]."""
 
     def _described(self, named: Found, layers: str, size: int, settings: dict[str, Any]) -> Description:
         """A description, with the numbers that the probe gives and what the content is known by."""

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.features.learned import Learned
+from repr_eval.features.learned import Learned, of_size
 from repr_eval.features.representations import Description
 from repr_eval.features.transformations import (
     N_NUMBERS,
@@ -43,6 +43,7 @@ from repr_eval.features.transformations import (
     transformations,
     transformed,
 )
+from repr_eval.gan.randomness import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
 SCALED_BY = 1000  # images
@@ -131,8 +132,7 @@ class Network(nn.Module):
     def forward(self, x: Tensor, generator: torch.Generator) -> Tensor:
         """Logits [n, classes] of patches in training; `generator` says what is dropped."""
         h = F.relu(self.dense(self.convolved(x)[2].flatten(1)))
-        kept = torch.rand(h.shape, generator=generator) >= self.dropout
-        return self.softmax(h * kept.to(h.device) / (1 - self.dropout))
+        return self.softmax(dropped(h, self.dropout, generator))
 
     def answers(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The maps of the three layers below the softmax, the dense one moved over the images x [n, 3, S, S]."""
@@ -180,11 +180,9 @@ class ExemplarCNN(Learned):
     ):  # fmt: skip
         self.settings, self.seed = settings, seed
         shape = f"{settings.maps[0]}c5-{settings.maps[1]}c5-{settings.units}f"
-        values = {name: _listed(value) for name, value in asdict(settings).items()}
-        ranges = {name: _listed(value) for name, value in RANGES.items()}
         described = {
-            "representation": "exemplar", "size": size, "seed": seed, **values, "patch": PATCH,
-            "transformations": ranges, "pooling": "max 2x2", "scaled_by": SCALED_BY, "percentile": PERCENTILE,
+            "representation": "exemplar", "size": size, "seed": seed, **asdict(settings), "patch": PATCH,
+            "transformations": RANGES, "pooling": "max 2x2", "scaled_by": SCALED_BY, "percentile": PERCENTILE,
         }  # fmt: skip
         description = Description(
             f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", "", "1-3 of 3",
@@ -250,15 +248,8 @@ class ExemplarCNN(Learned):
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def _listed(value: object) -> object:
-    """`value` as JSON gives it back."""
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
-
-
 def exemplar_cnn(
     seed: int, device: torch.device | None = None, progress: bool = True, size: str = "published"
 ) -> ExemplarCNN:
     """An Exemplar CNN of the settings in SIZES, published or small (made for two CPU cores)."""
-    if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
-    return ExemplarCNN(SIZES[size], seed, device, progress, size)
+    return ExemplarCNN(of_size(SIZES, size), seed, device, progress, size)

@@ -73,17 +73,14 @@ def triangle(x: Tensor, C: Tensor) -> Tensor:
     return (z.mean(1, keepdim=True) - z).clamp_min_(0)
 
 
-def halves(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The first half of x along its first dimension, the larger one where the length is odd, and the second."""
-    first = -(-len(x) // 2)
-    return x[:first], x[first:]
+def halves(x: Tensor, dim: int) -> tuple[Tensor, ...]:
+    """The two halves of x along a dimension; the first is the larger where the length is odd."""
+    return x.tensor_split(2, dim)
 
 
 def quadrants(f: Tensor) -> Tensor:
     """Sums of maps f [N, P, P, k] over the four quadrants, the upper left one the largest where P is odd: [N, 4k]."""
-    half = -(-f.shape[1] // 2)
-    rows, columns = (slice(None, half), slice(half, None)), (slice(None, half), slice(half, None))
-    return torch.cat([f[:, r, c].sum((1, 2)) for r in rows for c in columns], 1)
+    return torch.cat([part.sum((1, 2)) for half in halves(f, 1) for part in halves(half, 2)], 1)
 
 
 def random_patches(images: np.ndarray, n: int, rng: np.random.Generator, device: torch.device) -> Tensor:
@@ -155,9 +152,9 @@ class KMeansFeatures(StandardisedSums):
         side = image.shape[0] - PATCH + 1
         at_once = max(1, CACHED // (side * self.k)) if self.device.type == "cpu" else side
         total = torch.zeros(2, 2, self.k, device=self.device)
-        for place, half in enumerate(halves(x.view(side, side, -1))):
+        for place, half in enumerate(halves(x.view(side, side, -1), 0)):
             for rows in half.split(at_once):
                 f = triangle(rows.flatten(0, 1), self.C).view(-1, side, self.k)
-                for column, part in enumerate(halves(f.transpose(0, 1))):
+                for column, part in enumerate(halves(f, 1)):
                     total[place, column] += part.sum((0, 1))
         return total.flatten()

@@ -3,7 +3,7 @@
 import copy
 from abc import ABC, abstractmethod
 from dataclasses import replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import torch
@@ -11,6 +11,15 @@ from torch import Tensor
 
 from repr_eval.features.blocks import check_size, fill_in_blocks
 from repr_eval.features.representations import Description
+
+Settings = TypeVar("Settings")
+
+
+def of_size(sizes: dict[str, Settings], size: str) -> Settings:
+    """The settings called `size`, or a ValueError that lists what there is."""
+    if size not in sizes:
+        raise ValueError(f"unknown size {size!r}; choose from {', '.join(sizes)}")
+    return sizes[size]
 
 
 class Learned(ABC):

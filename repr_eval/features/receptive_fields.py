@@ -48,6 +48,7 @@ from repr_eval.features.kmeans import (
     random_patches,
     whitening,
 )
+from repr_eval.features.learned import of_size
 from repr_eval.features.representations import Description
 
 THRESHOLD = 0.25  # of a response
@@ -233,7 +234,7 @@ class ReceptiveFields(StandardisedSums):
         maps, n_features = " + ".join(f"{count:,}" for count in counts), 4 * sum(counts)
         method = f"{len(counts)}-layer K-means, learned RF, {maps} maps, {n_features:,} features"
         said = asdict(settings) | {
-            "representation": "receptive-fields", "pooling": list(settings.pooling), "patch": PATCH,
+            "representation": "receptive-fields", "patch": PATCH,
             "neighbourhood": 2, "threshold": THRESHOLD, "contrast": CONTRAST, "whitening": WHITENING,
             "variables_scale": SCALE, "features_pooling": "sum 2x2", "seed": seed,
         }  # fmt: skip
@@ -287,6 +288,4 @@ def receptive_fields(
     seed: int = 0, device: torch.device | None = None, progress: bool = True, size: str = "published"
 ) -> ReceptiveFields:
     """The representation of 32x32 images in one of SIZES. ValueError where there is none of that name."""
-    if size not in SIZES:
-        raise ValueError(f"size {size!r}; choose from {', '.join(SIZES)}")
-    return ReceptiveFields(SIZES[size], seed, device=device, progress=progress)
+    return ReceptiveFields(of_size(SIZES, size), seed, device=device, progress=progress)

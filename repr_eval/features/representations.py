@@ -6,6 +6,7 @@ does so in `adapted`, given the training images alone.
 """
 
 import copy
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -31,10 +32,14 @@ class Description:
     layers: str  # e.g. "1-6 of 6", "-" for none
     n_features: int
     max_units: int | None  # of the widest layer
-    settings: dict[str, Any] = field(default_factory=dict)  # JSON-able; the whole key of its features but the data
+    settings: dict[str, Any] = field(default_factory=dict)  # the whole key of its features but the data
     # Of a network whose layers can be told apart, and of all its layers together:
     layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
     layers_in_all: int | None = None  # of the architecture, of which some may be absent
+
+    def __post_init__(self) -> None:
+        # By way of JSON, so that they are what a record of them reads back as: lists, not tuples.
+        object.__setattr__(self, "settings", json.loads(json.dumps(self.settings)))
 
     def of_layers(self, first: int, last: int) -> "Description":
         """What is to be said of the features of layers `first` to `last` (from 1) alone; `columns` says where they are.

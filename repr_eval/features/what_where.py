@@ -32,6 +32,9 @@ from repr_eval.features.autoencoders import (
     visiting_order,
 )  # fmt: skip
 from repr_eval.features.discriminator import to_network
+from repr_eval.features.learned import of_size
+from repr_eval.gan.networks import settle_statistics
+from repr_eval.gan.randomness import dropped
 
 POOL = 2
 DROPPED = 0.5  # share of "what" dropped [Hinton et al. 2012, arXiv 1207.0580, hidden units]
@@ -92,14 +95,6 @@ def unpool(what: Tensor, where: Tensor) -> Tensor:
     return F.max_unpool2d(what, where, [POOL, POOL])
 
 
-def dropped(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """x with each value independently 0 with probability `share`, else 1 / (1 - share) times itself."""
-    if share == 0:
-        return x
-    kept = torch.rand(x.shape, generator=generator, device=x.device) >= share
-    return x * kept / (1 - share)
-
-
 class Stage(nn.Module):
     """The convolutions between two poolings, and their mirror images."""
 
@@ -110,8 +105,7 @@ class Stage(nn.Module):
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, k, padding=k // 2, bias=False) for (a, b), k in zip(sides, kernels, strict=True)
         )
-        # momentum None: the running statistics are the mean over all batches since their reset.
-        self.norms = nn.ModuleList(nn.BatchNorm2d(b, momentum=None, affine=False) for _, b in sides)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(b, affine=False) for _, b in sides)
         # A deconvolution of stride 1 is a convolution.
         self.deconvs = nn.ModuleList(
             nn.Conv2d(b, a, k, padding=k // 2) for (a, b), k in zip(sides[::-1], kernels[::-1], strict=True)
@@ -164,19 +158,6 @@ class WhatWhereAutoencoder(Autoencoder):
         return loss
 
 
-@torch.no_grad()
-def settle_statistics(network: Autoencoder, batches: Iterator[Tensor]) -> None:
-    """Make the mean over `batches` of each batch's statistics, without dropout, those of the network's batch norms."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.reset_running_stats()
-    network.train()
-    for x in batches:
-        for _ in network.activations(x):
-            pass
-    network.eval()
-
-
 class WhatWhereFeatures(AutoencoderFeatures):
     """The representation; `size` is a word for the settings in the method's name."""
 
@@ -208,7 +189,5 @@ def what_where_autoencoder(
     seed: int, dropout: bool, device: torch.device | None = None, progress: bool = True, size: str = "published"
 ) -> WhatWhereFeatures:
     """The representation with the row of `SIZES` called `size`, or a ValueError that lists them."""
-    if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
-    settings = replace(SIZES[size], dropout=DROPPED if dropout else 0.0)
+    settings = replace(of_size(SIZES, size), dropout=DROPPED if dropout else 0.0)
     return WhatWhereFeatures(settings, size, seed, device=device, progress=progress)

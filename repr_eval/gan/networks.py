@@ -5,7 +5,7 @@ Strided convolutions instead of pooling, batch norm everywhere but on D's input 
 layers, ReLU in G with tanh at its output, LeakyReLU 0.2 in D, convolutions without bias.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -120,6 +120,23 @@ class Discriminator(nn.Module):
         for h in self.activations(x):
             x = h
         return self.logits(x)
+
+
+@torch.no_grad()
+def settle_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
+    """Make the mean over `batches` of each batch's statistics those of the batch norms; ends in evaluation mode.
+
+    The network gives its layers' maps by `activations(x)`; each batch is normalised by its own statistics.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            module.momentum = None  # the plain mean
+    network.train()
+    for x in batches:
+        for _ in network.activations(x):  # type: ignore[operator]
+            pass
+    network.eval()
 
 
 class Generator(nn.Module):

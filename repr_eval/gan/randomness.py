@@ -19,6 +19,14 @@ def epoch_order(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=generator_for(seed, "order", epoch))
 
 
+def dropped(x: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """x with each value independently 0 with probability `share`, else 1 / (1 - share) times itself."""
+    if share == 0:
+        return x
+    kept = torch.rand(x.shape, generator=generator, device=generator.device) >= share
+    return x * kept.to(x.device) / (1 - share)
+
+
 def draw_noise(n: int, z_dim: int, z: str, generator: torch.Generator) -> Tensor:
     """Noise float32 [n, z_dim] on the generator's device: uniform on (-1, 1), or standard normal."""
     device = generator.device

@@ -59,4 +59,12 @@ class LinearSVM:
         return Tested(count_correct(models, test.X, test.y), max(float(m.gap_.max()) for m in models))
 
 
+def whole_numbers(grid: Sequence[float], least: int, setting: str, of: str = "") -> list[int]:
+    """The values of `grid` as integers; ValueError where one is none, or below `least`, which names the setting."""
+    for value in grid:
+        if not float(value).is_integer() or value < least:
+            raise ValueError(f"{setting} {value:g}: must be a whole number{of}, {least} or more")
+    return [int(value) for value in grid]
+
+
 L2_SVM = LinearSVM()

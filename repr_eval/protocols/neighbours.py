@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.protocols.classifiers import Fold, Tested
+from repr_eval.protocols.classifiers import Fold, Tested, whole_numbers
 from repr_eval.protocols.outcome import Features, Validation
 from repr_eval.svm.rows import product
 
@@ -35,7 +35,7 @@ class NearestNeighbours:
             raise ValueError(f"k {', '.join(f'{k:g}' for k in grid)}: there are only {smallest} labelled images")
         correct: dict[float, list[int]] = {float(k): [] for k in ks}
         for rows, held_out in folds:
-            counts = count_correct(train, [rows], ks, Features(train.X, train.y), held_out, progress)
+            counts = count_correct(train, [rows], ks, train, held_out, progress)
             for k in ks:
                 correct[float(k)] += counts[k]
         k = max(ks, key=lambda k: sum(correct[k]))
@@ -52,10 +52,7 @@ class NearestNeighbours:
 
 
 def _whole(grid: Sequence[float]) -> list[int]:
-    for k in grid:
-        if k != int(k) or k < 1:
-            raise ValueError(f"k {k:g}: must be a whole number of neighbours, 1 or more")
-    return [int(k) for k in grid]
+    return whole_numbers(grid, 1, "k", " of neighbours")
 
 
 def count_correct(

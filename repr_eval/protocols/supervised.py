@@ -16,8 +16,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from repr_eval.features.learned import of_size
 from repr_eval.gan.networks import architecture_named
-from repr_eval.protocols.classifiers import Fold, Tested
+from repr_eval.protocols.classifiers import Fold, Tested, whole_numbers
 from repr_eval.protocols.draws import stream
 from repr_eval.protocols.outcome import Features, Validation
 from repr_eval.protocols.supervised_configurations import SPACE, configuration
@@ -102,7 +103,7 @@ class SupervisedCNN:
 
         `Validation.C` is a configuration's number: no value lies beside another, so none is at an edge.
         """
-        numbers = sorted(set(_whole(grid)))
+        numbers = sorted(set(whole_numbers(grid, 0, self.setting)))
         if not numbers:
             raise ValueError("there are no configurations to choose from; give at least one number")
         images, used = images_of(train.X, self.device), folds[: self.search.folds]
@@ -121,7 +122,7 @@ class SupervisedCNN:
         self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
     ) -> Tested:
         """For every draw one network with the chosen configuration, judged once, by its last weights."""
-        number = _whole([value])[0]
+        number = whole_numbers([value], 0, self.setting)[0]
         images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
         counts = []
         for draw, rows in enumerate(tqdm(draws, desc="networks", disable=not progress, leave=False)):
@@ -150,13 +151,6 @@ class SupervisedCNN:
         return classes[predicted(network, asked).cpu().numpy()]
 
 
-def _whole(grid: Sequence[float]) -> list[int]:
-    for number in grid:
-        if not float(number).is_integer() or number < 0:
-            raise ValueError(f"configuration {number:g}: must be a whole number, 0 or more")
-    return [int(number) for number in grid]
-
-
 def images_of(X: Matrix, device: torch.device | None = None) -> Tensor:
     """The images uint8 [N, 3, 32, 32], channels-last, whose raw pixels X [N, 3072] are: x / 127.5 - 1, float.
 
@@ -181,8 +175,7 @@ def supervised_cnn(
     precision: str = "fp32",
 ) -> SupervisedCNN:  # fmt: skip
     """The row of `SIZES` for that size and architecture, or a ValueError that says what there is."""
-    if size not in SIZES:
-        raise ValueError(f"unknown size {size!r}; choose from {', '.join(SIZES)}")
-    if arch not in SIZES[size]:
-        raise ValueError(f"no supervised CNN for {arch!r}; choose from {', '.join(SIZES[size])}")
-    return SupervisedCNN(SIZES[size][arch], seed, precision, device)
+    searches = of_size(SIZES, size)
+    if arch not in searches:
+        raise ValueError(f"no supervised CNN for {arch!r}; choose from {', '.join(searches)}")
+    return SupervisedCNN(searches[arch], seed, precision, device)

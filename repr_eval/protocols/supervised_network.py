@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import GRID, Architecture, Discriminator, initialise
+from repr_eval.gan.networks import GRID, Architecture, Discriminator, initialise, settle_statistics
+from repr_eval.gan.randomness import dropped
 from repr_eval.protocols.supervised_configurations import Configuration
 
 PADDING = 4  # pixels on each side of an image, of which crops of its own size are taken [He et al. 2016, section 4.2]
@@ -33,15 +34,8 @@ class SupervisedNetwork(Discriminator):
     def forward(self, x: Tensor, dropout: float = 0.0, generator: torch.Generator | None = None) -> Tensor:
         for h in self.activations(x):
             x = h
-        return self.classes(dropped(x.flatten(1), dropout, generator))
-
-
-def dropped(h: Tensor, share: float, generator: torch.Generator | None) -> Tensor:
-    """h with a random `share` of its numbers set to 0 and the others scaled up, so that its mean stays."""
-    if not share:
-        return h
-    kept = torch.rand(h.shape, generator=generator, device=h.device) >= share
-    return h * kept / (1 - share)
+        h = x.flatten(1)
+        return self.classes(h if generator is None else dropped(h, dropout, generator))
 
 
 def trained(
@@ -111,22 +105,15 @@ def _optimiser(network: SupervisedNetwork, configuration: Configuration) -> torc
     return torch.optim.SGD(groups, configuration.lr, momentum=MOMENTUM, nesterov=True)
 
 
-@torch.no_grad()
 def settle(network: SupervisedNetwork, images: Tensor, generator: torch.Generator) -> None:
     """Give batch norm the statistics of these images, and leave the network in evaluation mode.
 
     They are the mean over batches of up to 128, of a random order and nearly equal sizes, of each batch's mean and
     variance, each batch normalised by its own.
     """
-    for norm in network.norms:
-        assert isinstance(norm, nn.BatchNorm2d)
-        norm.reset_running_stats()
-        norm.momentum = None  # the plain mean
-    network.train()
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    for rows in order.tensor_split(-(-len(images) // TOGETHER)):
-        network(to_unit(images[rows]))
-    network.eval()
+    blocks = order.tensor_split(-(-len(images) // TOGETHER))
+    settle_statistics(network, (to_unit(images[rows]) for rows in blocks))
 
 
 @torch.no_grad()
