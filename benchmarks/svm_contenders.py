@@ -153,7 +153,7 @@ def limits(X: np.ndarray) -> dict[str, float]:
 K_LIMIT = 10  # columns of the step that is timed
 
 
-def _median(work: Callable[[], object], repeats: int = 3) -> float:
+def _median(work: Callable[[], object], repeats: int = 9) -> float:
     work()
     taken = []
     for _ in range(repeats):

@@ -35,9 +35,10 @@ def test_products_are_right(n: int, d: int, k: int, dtype: torch.dtype, rough: b
     A = torch.cat([X, torch.ones(n, 1)], 1).double()
     S = A @ V.double()
     tolerance = 0.02 if rough else 1e-5
+    scratch = compiled.Scratch()  # used again, with what the product before left in it
     for weighing, M in ((Masked(U), U * S), (Hinge(U, Y), U * Y * (1 - Y * S).clamp_min(0))):
         found, adjoint = compiled.scores_and_adjoint(
-            X, None, V, weighing, True, [slice(0, n // 2), slice(n // 2, n)], rough
+            X, None, V, weighing, True, [slice(0, n // 2), slice(n // 2, n)], scratch, rough
         )
         assert (found - S).abs().max() <= tolerance * S.abs().max()
         expected = A.T @ M
@@ -91,10 +92,10 @@ def test_rows_may_be_selected_as_numpy_selects_them() -> None:
 @needs_compiled
 def test_they_do_not_depend_on_torchs_default_type() -> None:
     X, V, U, _ = matrices(64, 40, 3, torch.float16)
-    before = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)])
+    before = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], compiled.Scratch())
     torch.set_default_dtype(torch.float64)
     try:
-        after = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)])
+        after = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], compiled.Scratch())
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))

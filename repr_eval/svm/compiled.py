@@ -5,7 +5,9 @@ same products are made by NumPy and torch in `rows`.
 """
 
 import ctypes
+from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -34,12 +36,33 @@ def library() -> ctypes.CDLL | None:
             long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
             found.products.argtypes = (
                 integer, integer, pointer, long, pointer, long, long, long, integer, pointer, pointer, pointer, integer,
-                pointer, pointer, pointer, pointer,
+                pointer, pointer, pointer, pointer, pointer,
             )  # fmt: skip
-            found.products_sums.argtypes = (long, integer, pointer, pointer, long)
-            found.products_sums.restype = None
+            found.products_sums.argtypes = (integer, long, integer, integer, pointer, pointer, long)
+            found.products_space.argtypes = (integer, long, integer)
+            found.products_space.restype = long
+            found.products.restype = found.products_sums.restype = None
             return found
     return None
+
+
+class Scratch:
+    """Memory that products use again: fresh pages, which the kernel has to clear, cost a quarter of their time."""
+
+    def __init__(self) -> None:
+        self._spare: dict[str, list[np.ndarray]] = defaultdict(list)
+
+    def take(self, purpose: str, size: int) -> np.ndarray:
+        """At least `size` bytes with anything in them; nobody else gets them until they are given back."""
+        with suppress(IndexError):
+            spare = self._spare[purpose].pop()
+            if len(spare) >= size:
+                return spare
+        return np.empty(size, np.uint8)
+
+    def give_back(self, purpose: str, memory: np.ndarray) -> None:
+        """Nothing in it is needed any more."""
+        self._spare[purpose].append(memory)
 
 
 def suits(X: Tensor, k: int, rough: bool = False) -> bool:
@@ -49,32 +72,35 @@ def suits(X: Tensor, k: int, rough: bool = False) -> bool:
     return fits and compiled is not None and bool(compiled.products_at_hand(rough))
 
 
-def scores(X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice]) -> Tensor:
+def scores(
+    X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice], scratch: Scratch
+) -> Tensor:
     """X W [n, k] for the rows `index` of X, in blocks that the cores share."""
     S = _floats(_rows(X, index), W.shape[1])
-    _products(X, index, W, constant, blocks, SCORES, S)
+    _products(X, index, W, constant, blocks, scratch, SCORES, S)
     return S
 
 
 def scores_and_adjoint(
     X: Tensor, index: Tensor | None, W: Tensor, weighing: Masked | Hinge, constant: bool, blocks: Sequence[slice],
-    rough: bool = False,
+    scratch: Scratch, rough: bool = False,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
     """S = X W [n, k] and X^T weighing(S) [d, k]."""
     S = _floats(_rows(X, index), W.shape[1])
-    if isinstance(weighing, Masked):
-        return S, _products(X, index, W, constant, blocks, MASKED, S, weighing.D, total=True, rough=rough)
-    return S, _products(X, index, W, constant, blocks, HINGE, S, weighing.U, weighing.Y, total=True, rough=rough)
+    kind, A, B = (MASKED, weighing.D, None) if isinstance(weighing, Masked) else (HINGE, weighing.U, weighing.Y)
+    return S, _products(X, index, W, constant, blocks, scratch, kind, S, A, B, total=True, rough=rough)
 
 
-def adjoint(X: Tensor, index: Tensor | None, M: Tensor, constant: bool, blocks: Sequence[slice]) -> Tensor:
+def adjoint(
+    X: Tensor, index: Tensor | None, M: Tensor, constant: bool, blocks: Sequence[slice], scratch: Scratch
+) -> Tensor:
     """X^T M [d, k] for M [n, k]."""
-    return _products(X, index, M.new_empty(0, M.shape[1]), constant, blocks, GIVEN, A=M, total=True)
+    return _products(X, index, M.new_empty(0, M.shape[1]), constant, blocks, scratch, GIVEN, A=M, total=True)
 
 
 def _products(
-    X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice], weighing: int,
-    S: Tensor | None = None, A: Tensor | None = None, B: Tensor | None = None, total: bool = False,
+    X: Tensor, index: Tensor | None, W: Tensor, constant: bool, blocks: Sequence[slice], scratch: Scratch,
+    weighing: int, S: Tensor | None = None, A: Tensor | None = None, B: Tensor | None = None, total: bool = False,
     rough: bool = False,
 ) -> Tensor:  # fmt: skip
     compiled = library()
@@ -84,24 +110,25 @@ def _products(
     bias = W[d].contiguous() if constant and len(W) else _floats(k).zero_()
     A, B = (None if M is None else M.contiguous() for M in (A, B))
 
-    def share(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        G, sums = np.zeros(k * d if total else 0), np.zeros(k)
-        failed = compiled.products(
+    def share(rows: slice) -> tuple[np.ndarray | None, np.ndarray]:
+        G, sums = scratch.take("sums", 8 * k * d) if total else None, np.zeros(k)
+        memory = scratch.take("work", compiled.products_space(rough, d, k))
+        compiled.products(
             rough, KINDS[X.dtype], X.data_ptr(), X.stride(0), _address(index), rows.start, rows.stop, d, k,
-            V.data_ptr(), bias.data_ptr(), _address(S), weighing, _address(A), _address(B),
-            G.ctypes.data if total else None, sums.ctypes.data,
+            V.data_ptr(), bias.data_ptr(), _address(S), weighing, _address(A), _address(B), memory.ctypes.data,
+            None if G is None else G.ctypes.data, sums.ctypes.data,
         )  # fmt: skip
-        if failed:
-            raise MemoryError("no memory for the blocks of a product")
+        scratch.give_back("work", memory)
         return G, sums
 
     shares = on_all_cores(share, blocks)
     adjoint = _floats(k, d + constant)
     if total:
-        G = shares[0][0]
-        for other, _ in shares[1:]:
-            G += other
-        compiled.products_sums(d, k, G.ctypes.data, adjoint.data_ptr(), d + constant)
+        totals = [G for G, _ in shares if G is not None]
+        places = (ctypes.c_void_p * len(totals))(*(G.ctypes.data for G in totals))
+        compiled.products_sums(rough, d, k, len(totals), places, adjoint.data_ptr(), d + constant)
+        for G in totals:
+            scratch.give_back("sums", G)
         if constant:
             adjoint[:, d] = torch.from_numpy(sum(sums for _, sums in shares))
     return adjoint.T

@@ -18,10 +18,14 @@ enum Weighing { GIVEN, SCORES, MASKED, HINGE };
 #define EACH(k, K) _Pragma("GCC unroll 12") for (int k = 0; k < K; k++)
 #define INLINE static inline __attribute__((always_inline))
 
+/* Memory that is the caller's, for it to be used again: fresh pages, which the kernel has to clear, would cost a
+   quarter of the time. */
 struct Space {
-    void *sums;   /* vectors of partial sums: [ROWS, MOST_COLUMNS] */
-    void *packed; /* a tile of X (rough: the whole block) in the order in which the adjoint product reads it */
-    void *pairs;  /* M in bfloat16, two rows at a time */
+    void *sums;    /* vectors of partial sums: [ROWS, MOST_COLUMNS] */
+    void *packed;  /* a tile of X (rough: the whole block) in the order in which the adjoint product reads it */
+    void *pairs;   /* M in bfloat16, two rows at a time */
+    void *scores;  /* then weights; of a block, part by part */
+    void *W;       /* V in the order of a Block */
 };
 
 INLINE int64_t size_of(enum Kind kind)
@@ -56,20 +60,36 @@ INLINE float number(enum Kind kind, const char *row, int64_t j)
 struct Block {
     const char *const *rows;
     int64_t n, d;
+    int rough;
     const void *W;  /* V in that order */
     const float *V; /* [K, d] */
     float *S;       /* scores; then, for the adjoint product, weights: [n, K] */
-    double *G;      /* sums in that order, 16 or 8 columns at a time; the rest [k, rest] behind */
+    void *G;        /* sums (double; rough: float) in that order, 16 or 8 columns at a time; then [k, rest] */
     struct Space *space;
 };
+
+/* What is to be read AHEAD rows after row r of a tile, `bytes` wide and `at` bytes into the rows: behind the last row
+   follows the first of the next tile. */
+INLINE const char *ahead(const struct Block *of, int64_t r, int64_t at, int64_t bytes)
+{
+    const int64_t row = r + AHEAD;
+    return row < of->n ? of->rows[row] + at : of->rows[(row - of->n) % of->n] + at + bytes;
+}
 
 /* G += M^T X for the columns from `whole` on, which fill no vector. */
 static void adjoint_rest(enum Kind kind, int K, const struct Block *of, int64_t whole)
 {
     for (int64_t j = whole; j < of->d; j++)
-        for (int k = 0; k < K; k++)
+        for (int k = 0; k < K; k++) {
+            const int64_t at = whole * K + k * (of->d - whole) + j - whole;
+            double sum = 0;
             for (int64_t r = 0; r < of->n; r++)
-                of->G[whole * K + k * (of->d - whole) + j - whole] += of->S[r * K + k] * number(kind, of->rows[r], j);
+                sum += of->S[r * K + k] * number(kind, of->rows[r], j);
+            if (of->rough)
+                ((float *)of->G)[at] += (float)sum;
+            else
+                ((double *)of->G)[at] += sum;
+        }
 }
 
 /* The function `name`, which does `work(kind, K)` with both known when it is compiled. */
@@ -178,22 +198,67 @@ static void arrange(int64_t width, int K, int64_t d, const float *V, float *out)
 #define PARTS(p, from, k) \
     for (int p = 0, from = 0, k = K / parts; p < parts; p++, from += k, k = K * (p + 1) / parts - from)
 
-/* G [K, d] as floats, its rows `apart`, from the sums that `products` left. */
-void products_sums(int64_t d, int K, const double *total, float *G, int64_t apart)
+/* To the first of `totals`, `count` numbers each, is added what the others hold. */
+INLINE void add_shares(int rough, int64_t count, int shares, void *const *totals)
+{
+    for (int64_t begin = 0; begin < count; begin += 4096)
+        for (int share = 1; share < shares; share++)
+            for (int64_t i = begin; i < begin + 4096 && i < count; i++)
+                if (rough)
+                    ((float *)totals[0])[i] += ((float *)totals[share])[i];
+                else
+                    ((double *)totals[0])[i] += ((double *)totals[share])[i];
+}
+
+/* G [K, d] as floats, its rows `apart`, from sums in the order of a Block. */
+INLINE void in_order(int rough, int64_t d, int K, const void *sums, float *G, int64_t apart)
 {
     const struct Means by = means(0);
     const int64_t whole = d / (2 * by.width) * (2 * by.width);
     const int parts = (K + by.columns - 1) / by.columns;
     PARTS(p, from, k)
-        for (int c = 0; c < k; c++) {
-            const double *sums = total + from * d;
-            float *to = G + (from + c) * apart;
-            for (int64_t j = 0; j < whole; j += by.width)
-                for (int64_t l = 0; l < by.width; l++)
-                    to[j + l] = (float)sums[j * k + c * by.width + l];
-            for (int64_t j = whole; j < d; j++)
-                to[j] = (float)sums[whole * k + c * (d - whole) + j - whole];
-        }
+        for (int c = 0; c < k; c++)
+            for (int64_t j = 0; j < d; j++) {
+                const int64_t l = j % by.width, rest = whole * k + c * (d - whole) + j - whole;
+                const int64_t at = from * d + (j < whole ? (j - l) * k + c * by.width + l : rest);
+                G[(from + c) * apart + j] = rough ? ((const float *)sums)[at] : (float)((const double *)sums)[at];
+            }
+}
+
+/* G [K, d] as floats, its rows `apart`: the sum of what `products` left for each share, of which the first is lost. */
+void products_sums(int rough, int64_t d, int K, int shares, void *const *totals, float *G, int64_t apart)
+{
+    if (rough) {
+        add_shares(1, d * K, shares, totals);
+        in_order(1, d, K, totals[0], G, apart);
+    } else {
+        add_shares(0, d * K, shares, totals);
+        in_order(0, d, K, totals[0], G, apart);
+    }
+}
+
+/* Lays `space` out in `memory`, unless that is NULL; how many bytes it takes. */
+static int64_t lay_out(int rough, int64_t d, int K, char *memory, struct Space *space)
+{
+    const int64_t packed = rough ? (d / 32 + 1) * APART * LINE : (int64_t)(ROWS * TILE * sizeof(float));
+    const int64_t bytes[] = {
+        ROWS * MOST_COLUMNS * LINE, packed, ROWS * MOST_COLUMNS * sizeof(float),
+        ROWS * (K + MOST_COLUMNS) * sizeof(float), d * K * sizeof(float)};
+    void **parts[] = {&space->sums, &space->packed, &space->pairs, &space->scores, &space->W};
+    int64_t at = 0;
+    for (int part = 0; part < 5; part++) {
+        if (memory)
+            *parts[part] = memory + at;
+        at += (bytes[part] + LINE - 1) / LINE * LINE;
+    }
+    return at;
+}
+
+/* How many bytes of memory `products` wants. */
+int64_t products_space(int rough, int64_t d, int K)
+{
+    struct Space space;
+    return lay_out(rough, d, K, NULL, &space) + LINE;
 }
 
 /* For rows begin <= i < end (row index[i] of X, or i itself), with M from the weighing:
@@ -203,40 +268,40 @@ void products_sums(int64_t d, int K, const double *total, float *G, int64_t apar
        MASKED   S the same,  M = A S
        HINGE    S the same,  M = A B max(0, 1 - B S)
 
-   writes S [n, K] (but for GIVEN), adds M^T X to `total`, K d numbers in an order of its own (`products_sums`), where
-   that is not NULL, and the sum of M's rows to sums [K]. A, B [n, K]; V [K, d]; bias [K]; rows of X lie `stride` numbers
-   apart. Columns of weights are taken as many at a time as the registers hold. Returns 0, or -1 where memory is short. */
-int products(
+   writes S [n, K] (but for GIVEN); M^T X to `total` (unless NULL), K d numbers of a type and in an order of its own
+   (`products_sums`); and adds the sum of M's rows to sums [K]. A, B [n, K]; V [K, d]; bias [K]; rows of X lie `stride`
+   numbers apart. Columns of weights are taken as many at a time as the registers hold. `memory`, of `products_space`
+   bytes, is for this call alone. */
+void products(
     int rough, int kind, const char *X, int64_t stride, const int64_t *index, int64_t begin, int64_t end, int64_t d,
-    int K, const float *V, const float *bias, float *S, int weighing, const float *A, const float *B, double *total,
-    double *sums)
+    int K, const float *V, const float *bias, float *S, int weighing, const float *A, const float *B, char *memory,
+    void *total, double *sums)
 {
     const struct Means by = means(rough);
     const int parts = (K + by.columns - 1) / by.columns;
-    const size_t packed = rough ? (size_t)(d / 32 + 1) * APART * LINE : ROWS * TILE * sizeof(float);
-    struct Space space = {
-        aligned_alloc(LINE, ROWS * MOST_COLUMNS * LINE), aligned_alloc(LINE, packed),
-        aligned_alloc(LINE, ROWS * MOST_COLUMNS * sizeof(float))};
-    float *scores = malloc(sizeof(float) * ROWS * by.columns * parts); /* then weights; of a block, part by part */
-    float *W = aligned_alloc(LINE, (sizeof(float) * K * d / LINE + 1) * LINE);
-    const int failed = !space.sums || !space.packed || !space.pairs || !scores || !W;
+    const int64_t item = rough ? sizeof(float) : sizeof(double), weight = rough ? sizeof(uint16_t) : sizeof(float);
+    struct Space space;
+    lay_out(rough, d, K, memory + (LINE - (uintptr_t)memory % LINE) % LINE, &space);
+    if (total)
+        memset(total, 0, item * K * d);
     PARTS(p, from, k) {
-        if (failed || weighing == GIVEN)
+        if (weighing == GIVEN)
             break;
         if (rough)
-            arrange_rough(k, d, V + from * d, (uint16_t *)W + from * d);
+            arrange_rough(k, d, V + from * d, (uint16_t *)space.W + from * d);
         else
-            arrange(by.width, k, d, V + from * d, W + from * d);
+            arrange(by.width, k, d, V + from * d, (float *)space.W + from * d);
     }
-    for (int64_t i = begin; i < end && !failed; i += ROWS) {
+    for (int64_t i = begin; i < end; i += ROWS) {
         const int64_t n = end - i < ROWS ? end - i : ROWS;
         const char *rows[ROWS];
         for (int64_t r = 0; r < n; r++)
             rows[r] = X + (index ? index[i + r] : i + r) * stride * size_of(kind);
         PARTS(p, from, k) {
-            float *s = scores + p * ROWS * by.columns;
-            const void *w = rough ? (const void *)((uint16_t *)W + from * d) : W + from * d;
-            const struct Block block = {rows, n, d, w, V + from * d, s, total ? total + from * d : NULL, &space};
+            float *s = (float *)space.scores + p * ROWS * by.columns;
+            const void *w = (char *)space.W + from * d * weight;
+            void *G = total ? (char *)total + from * d * item : NULL;
+            const struct Block block = {rows, n, d, rough, w, V + from * d, s, G, &space};
             if (weighing != GIVEN)
                 by.forward(kind, k, &block);
             for (int64_t r = 0; r < n; r++)
@@ -257,12 +322,6 @@ int products(
                 by.adjoint(kind, k, &block);
         }
     }
-    free(space.sums);
-    free(space.packed);
-    free(space.pairs);
-    free(scores);
-    free(W);
-    return failed ? -1 : 0;
 }
 #else
 int products_at_hand(int rough)

@@ -53,8 +53,8 @@ TARGET INLINE void NAME(forward_of)(enum Kind kind, int K, const struct Block *o
         const vec *W = (const vec *)of->W + j / WIDTH * K;
         for (int64_t r = 0; r < of->n; r += 2, sums += 2 * COLUMNS) {
             const char *a = of->rows[r] + at;
-            const char *soon = r + AHEAD < of->n ? of->rows[r + AHEAD] + at : a;
-            const char *later = r + AHEAD + 1 < of->n ? of->rows[r + AHEAD + 1] + at : a;
+            const char *soon = ahead(of, r, at, width * size_of(kind));
+            const char *later = ahead(of, r + 1, at, width * size_of(kind));
             if (r + 1 < of->n)
                 NAME(dot)(kind, K, 2, a, of->rows[r + 1] + at, width, W, sums, soon, later);
             else
@@ -101,14 +101,14 @@ TARGET INLINE void NAME(adjoint_of)(enum Kind kind, int K, const struct Block *o
     for (int64_t j = 0; j < whole; j += TILE) {
         const int64_t width = whole - j < TILE ? whole - j : TILE;
         for (int64_t r = 0; r < n; r++) {
-            const char *x = of->rows[r] + j * item, *soon = r + AHEAD < n ? of->rows[r + AHEAD] + j * item : x;
+            const char *x = of->rows[r] + j * item, *soon = ahead(of, r, j * item, width * item);
             for (int64_t c = 0; c < width; c += group) {
                 __builtin_prefetch(soon + c * item);
                 memcpy(packed + (c * n + r * group) * item, x + c * item, group * item);
             }
         }
         for (int64_t c = 0; c < width; c += group)
-            NAME(outer)(kind, K, packed + c * n * item, n, of->S, of->G + (j + c) * K);
+            NAME(outer)(kind, K, packed + c * n * item, n, of->S, (double *)of->G + (j + c) * K);
     }
     adjoint_rest(kind, K, of, whole);
 }

@@ -75,8 +75,8 @@ ROUGH void forward_rough_of(enum Kind kind, int K, const struct Block *of)
         const char *W = (const char *)of->W + j * K * 2;
         for (int64_t r = 0; r < of->n; r += 2) {
             const char *a = of->rows[r] + at;
-            const char *soon = r + AHEAD < of->n ? of->rows[r + AHEAD] + at : a;
-            const char *later = r + AHEAD + 1 < of->n ? of->rows[r + AHEAD + 1] + at : a;
+            const char *soon = ahead(of, r, at, width * size_of(kind));
+            const char *later = ahead(of, r + 1, at, width * size_of(kind));
             __m512i *pairs = of->G ? (__m512i *)of->space->packed + j / 32 * APART + r : NULL;
             if (r + 1 < of->n)
                 dot_rough(kind, K, 2, a, of->rows[r + 1] + at, width, W, sums + r * MOST_COLUMNS, soon, later, pairs);
@@ -94,7 +94,7 @@ ROUGH void forward_rough_of(enum Kind kind, int K, const struct Block *of)
 }
 
 /* G += M^T X for 32 columns; X and M come as pairs of numbers, of one row and the next. */
-ROUGH void outer_rough(int K, const __m512i *packed, int64_t pairs, const uint32_t *M, double *G)
+ROUGH void outer_rough(int K, const __m512i *packed, int64_t pairs, const uint32_t *M, float *G)
 {
     __m512 s[2][MOST_COLUMNS];
     EACH(k, K)
@@ -109,7 +109,7 @@ ROUGH void outer_rough(int K, const __m512i *packed, int64_t pairs, const uint32
     }
     for (int h = 0; h < 2; h++)
         EACH(k, K)
-            ADD_TO_DOUBLES(G + (h * K + k) * 16, s[h][k]);
+            _mm512_storeu_ps(G + (h * K + k) * 16, _mm512_loadu_ps(G + (h * K + k) * 16) + s[h][k]);
 }
 
 /* G += M^T X, for the pairs that the forward product left. */
@@ -123,7 +123,7 @@ ROUGH void adjoint_rough_of(enum Kind kind, int K, const struct Block *of)
             M[r * K + k] = (uint32_t)_mm_cvtsi128_si32((__m128i)_mm_cvtneps_pbh(two));
         }
     for (int64_t j = 0; j < whole; j += 32)
-        outer_rough(K, (const __m512i *)of->space->packed + j / 32 * APART, pairs, M, of->G + j * K);
+        outer_rough(K, (const __m512i *)of->space->packed + j / 32 * APART, pairs, M, (float *)of->G + j * K);
     adjoint_rest(kind, K, of, whole);
 }
 

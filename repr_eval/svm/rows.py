@@ -72,6 +72,7 @@ class Rows:
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
         size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
+        self.scratch = compiled.Scratch()
         self.block = max(1, min(self.n, size // (self.dtype.itemsize * min(TILE, self.d))))
 
     def in_double(self) -> "Rows":
@@ -111,7 +112,7 @@ class Rows:
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
         if self._compiled(W.shape[1]):
-            return compiled.scores(self.X, self.index, W, self.constant, self._shares())
+            return compiled.scores(self.X, self.index, W, self.constant, self._shares(), self.scratch)
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         # Many columns of weights do not stay in cache: then the fewer pieces, the better.
@@ -131,7 +132,9 @@ class Rows:
         """
         rough = rough and self.rough != self.dtype
         if self._compiled(V.shape[1], rough):
-            return compiled.scores_and_adjoint(self.X, self.index, V, weighing, self.constant, self._shares(), rough)
+            return compiled.scores_and_adjoint(
+                self.X, self.index, V, weighing, self.constant, self._shares(), self.scratch, rough
+            )
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, V.shape[1], dtype=self.dtype, device=self.device)
         forward = self._forward(V, dtype, TILE)
@@ -146,7 +149,7 @@ class Rows:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
         if self._compiled(M.shape[1]):
-            return compiled.adjoint(self.X, self.index, M, self.constant, self._shares())
+            return compiled.adjoint(self.X, self.index, M, self.constant, self._shares(), self.scratch)
         return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
     def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
@@ -209,7 +212,8 @@ class Rows:
 
     def _shares(self) -> list[slice]:
         """All rows, in as many pieces whatever the number of cores, so that sums over them come out the same."""
-        shares = min(self.n, SHARES, max(2, self.n // SHARE_ROWS))
+        fit = min(SHARES, max(2, self.n // SHARE_ROWS))
+        shares = min(self.n, 1 << fit.bit_length() - 1)  # a power of two, which cores share out evenly
         ends = np.linspace(0, self.n, shares + 1).astype(int).tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
 
