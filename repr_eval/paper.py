@@ -59,6 +59,7 @@ _ELSEWHERE = (
 _COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"representation": "kmeans", "centroids": 4800}, "L2-SVM", "1-layer K-means"),
     ({"representation": "kmeans", "centroids": 1600}, "L2-SVM", _ELSEWHERE[0].method),
+    ({"representation": "receptive-fields", "pooling": []}, "L2-SVM", "1-layer K-means"),
     ({"representation": "receptive-fields"}, "L2-SVM", "3-layer K-means, learned RF"),
     ({"representation": "exemplar"}, "L2-SVM", "Exemplar CNN"),
     ({"representation": "discriminator"}, "L2-SVM", "DCGAN + L2-SVM"),

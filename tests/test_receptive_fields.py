@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from repr_eval.features.kmeans import normalised, whitening
+from repr_eval.features.kmeans import normalised, patches_of, whitening
 from repr_eval.features.receptive_fields import (
     SCALE,
     SIZES,
@@ -187,7 +187,23 @@ def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standar
     assert np.abs(filled(tiny(images, seed=1), images) - out).max() > 0.5
 
 
-def test_both_sizes_say_what_they_are() -> None:
+def test_a_single_layer_is_that_of_its_patches() -> None:
+    images = images_of(60)
+    model = ReceptiveFields(Settings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
+    model = model.adapted(images, "f")
+    out = filled(model, images)
+    patches = normalised(patches_of(torch.from_numpy(images).permute(0, 3, 1, 2).float()))
+    maps = (patches @ model.filters + model.bias).clamp_min(0).view(60, 15, 15, 12)
+    halves = (slice(0, 8), slice(8, 15))
+    sums = torch.cat([maps[:, r][:, :, c].sum((1, 2)) for r in halves for c in halves], 1).numpy()
+    np.testing.assert_allclose(out, (sums - sums.mean(0)) / np.sqrt(sums.var(0) + 0.01), atol=1e-3)
+    assert (model.description.layers, model.description.n_features) == ("1 of 1", 48)
+
+
+def test_the_sizes_say_what_they_are() -> None:
+    assert receptive_fields(size="one layer").description.method == (
+        "1-layer K-means, gain-shape, 4,800 maps, 19,200 features"
+    )
     published, small = receptive_fields(3), receptive_fields(3, size="small")
     said = published.description
     assert said.method == "3-layer K-means, learned RF, 1,600 + 3,200 + 3,200 maps, 32,000 features"
@@ -197,7 +213,7 @@ def test_both_sizes_say_what_they_are() -> None:
     assert json.loads(json.dumps(said.settings)) == said.settings
     assert said.settings["seed"] == 3
     assert said.settings.keys() >= {*vars(TINY), "threshold", "contrast", "whitening", "patch"}
-    with pytest.raises(ValueError, match="size 'tiny'; choose from published, small"):
+    with pytest.raises(ValueError, match="size 'tiny'; choose from published, one layer, small"):
         receptive_fields(size="tiny")
     with pytest.raises(ValueError, match=r"images of 16x16: 11, 4, 1 positions a side"):
         ReceptiveFields(TINY, image_size=16)

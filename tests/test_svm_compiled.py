@@ -10,6 +10,7 @@ import torch
 from svm_problems import problem
 
 from repr_eval.svm import L2SVM, compiled, fit_path
+from repr_eval.svm import rows as rows_module
 from repr_eval.svm.rows import Rows
 from repr_eval.svm.weighing import Hinge, Masked
 
@@ -27,7 +28,9 @@ def matrices(n: int, d: int, k: int, dtype: torch.dtype) -> tuple[torch.Tensor, 
 @needs_compiled
 @pytest.mark.parametrize("rough", [False, True])
 @pytest.mark.parametrize("dtype", TYPES)
-@pytest.mark.parametrize(("n", "d", "k"), [(1, 1, 1), (127, 31, 10), (300, 545, 3), (130, 64, 25), (5, 1100, 12)])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(1, 1, 1), (127, 31, 10), (300, 545, 3), (130, 64, 25), (5, 1100, 12), (9, 90, 128)]
+)
 def test_products_are_right(n: int, d: int, k: int, dtype: torch.dtype, rough: bool) -> None:
     X, V, U, Y = matrices(n, d, k, dtype)
     if rough and not compiled.suits(X, k, rough):
@@ -87,6 +90,31 @@ def test_rows_may_be_selected_as_numpy_selects_them() -> None:
     for index in (mask, numbers, numbers.astype(np.int32), numbers - 300):
         (found,) = fit_path(X, y, [0.1], tol=1e-5, index=index)
         np.testing.assert_allclose(found.coef_, expected.coef_, atol=1e-4)
+
+
+@needs_compiled
+@pytest.mark.parametrize("rough", [False, True])
+def test_sums_are_the_same_bits_on_any_number_of_cores_in_memory_used_before(
+    rough: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows_module, "SHARE_ROWS", 40)
+    monkeypatch.setattr(rows_module, "ROUGH_FROM", 1)
+    rows = Rows(matrices(333, 90, 1, torch.float16)[0])
+    if rough and rows.rough == rows.dtype:
+        pytest.skip("no bfloat16 units")
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            products = []
+            for k in (25, 3, 128):
+                _, V, U, _ = matrices(333, 90, k, torch.float16)
+                products += [rows.scores_and_adjoint(V, Masked(U), rough)[1], rows.adjoint(U)]
+            found.append(products)
+    finally:
+        torch.set_num_threads(before)
+    for others in found[1:]:
+        assert all(torch.equal(one, other) for one, other in zip(found[0], others, strict=True))
 
 
 @needs_compiled

@@ -23,6 +23,7 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "pixels-pca": lambda seed, device: WhitenedPixels(256, device=device),
     "kmeans-1600": lambda seed, device: KMeansFeatures(1600, seed, device=device),
     "kmeans-4800": lambda seed, device: KMeansFeatures(4800, seed, device=device),
+    "kmeans-4800-gain-shape": lambda seed, device: receptive_fields(seed, device, size="one layer"),
     "kmeans-3layer": lambda seed, device: receptive_fields(seed, device),
     "kmeans-3layer-small": lambda seed, device: receptive_fields(seed, device, size="small"),
     "dae": lambda seed, device: denoising_autoencoder(seed, device),
@@ -38,7 +39,7 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
 # What `--all` measures: weights as of --weights (None for the best shipped model), and the classifier.
 _ALL = (
     "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
-    "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-3layer",
+    "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-4800-gain-shape", "kmeans-3layer",
 )  # fmt: skip
 COMPARED: tuple[tuple[str | None, str], ...] = (
     *((weights, by) for weights in _ALL for by in ("svm", "knn")),

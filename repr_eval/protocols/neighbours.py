@@ -67,14 +67,14 @@ def count_correct(
     classes, y = np.unique(train.y, return_inverse=True)
     union = np.unique(np.concatenate(list(sets)))
     columns = [torch.from_numpy(np.searchsorted(union, rows)) for rows in sets]
-    labels = torch.from_numpy(y[union])
+    labels, lengths = torch.from_numpy(y[union]), _lengths(train.X, union)
     asked = np.arange(len(queries.y)) if index is None else index
     truth = torch.from_numpy(np.searchsorted(classes, queries.y[asked]))
     counts: dict[int, list[int]] = {k: [0] * len(sets) for k in ks}
     starts = range(0, len(asked), BLOCK)
     for start in tqdm(starts, desc="neighbours", unit="block", disable=not progress, delay=2, leave=False):
         rows = slice(start, start + BLOCK)
-        similar = _similarities(queries.X, asked[rows], train.X, union)
+        similar = _similarities(queries.X, asked[rows], train.X, union, lengths)
         for number, own in enumerate(columns):
             found = vote(similar[:, own], labels[own], ks, len(classes))
             for k, label in found.items():
@@ -95,25 +95,32 @@ def vote(similar: Tensor, labels: Tensor, ks: Sequence[int], n_classes: int) -> 
     return found
 
 
-def _similarities(X: np.ndarray | Tensor, some: np.ndarray, Y: np.ndarray | Tensor, others: np.ndarray) -> Tensor:
-    """Cosines float32 [len(some), len(others)] between rows of X and rows of Y; 0 where a row is 0."""
-    asked = _unit(X, some)
-    return torch.cat([product(asked, rows.T) for rows in _blocks(Y, others)], 1)
+def _similarities(
+    X: np.ndarray | Tensor, some: np.ndarray, Y: np.ndarray | Tensor, others: np.ndarray, lengths: Tensor
+) -> Tensor:
+    """Cosines float32 [len(some), len(others)] of rows of X with rows of Y, which have `lengths`; 0 for rows of 0."""
+    asked = _floats(X, some) / _lengths(X, some)[:, None]
+    return torch.cat([product(asked, rows.T) for rows in _blocks(Y, others)], 1) / lengths
 
 
-def _blocks(Y: np.ndarray | Tensor, rows: np.ndarray) -> Iterator[Tensor]:
+def _blocks(X: np.ndarray | Tensor, rows: np.ndarray) -> Iterator[Tensor]:
     for start in range(0, len(rows), BLOCK):
-        yield _unit(Y, rows[start : start + BLOCK])
+        yield _floats(X, rows[start : start + BLOCK])
 
 
-def _unit(X: np.ndarray | Tensor, rows: np.ndarray) -> Tensor:
-    """Those rows of X, brought to length 1, float32 on the CPU."""
-    part = torch.as_tensor(X[rows]).to("cpu", torch.float32)
-    lengths = part.double().square().sum(1, keepdim=True).sqrt()
-    if not torch.isfinite(lengths).all():
-        row = rows[int((~torch.isfinite(lengths)).squeeze(1).nonzero()[0])]
+def _floats(X: np.ndarray | Tensor, rows: np.ndarray) -> Tensor:
+    """Those rows of X, float32 on the CPU."""
+    return torch.as_tensor(X[rows]).to("cpu", torch.float32)
+
+
+def _lengths(X: np.ndarray | Tensor, rows: np.ndarray) -> Tensor:
+    """The lengths of those rows of X, float32, above 0; ValueError where one is not finite."""
+    blocks = _blocks(X, rows)
+    lengths = torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in blocks])
+    if not lengths.isfinite().all():
+        row = rows[int((~lengths.isfinite()).nonzero()[0])]
         raise ValueError(f"the features of row {row} hold NaN or infinity")
-    return part / lengths.clamp_min(1e-30).float()
+    return lengths.clamp_min(1e-30).float()
 
 
 NEAREST_NEIGHBOURS = NearestNeighbours()

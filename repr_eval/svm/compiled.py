@@ -68,7 +68,8 @@ class Scratch:
 def suits(X: Tensor, k: int, rough: bool = False) -> bool:
     """Whether there are compiled (rough) products of X [n, d] with k columns of weights."""
     compiled = library()
-    fits = X.device.type == "cpu" and X.dtype in KINDS and k <= MOST_COLUMNS and (X.stride(1) == 1 or X.shape[1] == 1)
+    together = X.stride(1) == 1 or X.shape[1] == 1
+    fits = X.device.type == "cpu" and X.dtype in KINDS and together and 0 < k <= MOST_COLUMNS
     return fits and compiled is not None and bool(compiled.products_at_hand(rough))
 
 
@@ -105,6 +106,7 @@ def _products(
 ) -> Tensor:  # fmt: skip
     compiled = library()
     assert compiled is not None  # `suits` said so
+    assert blocks  # of no rows there are no sums
     d, k = X.shape[1], W.shape[1]
     V = W[:d].T.contiguous()
     bias = W[d].contiguous() if constant and len(W) else _floats(k).zero_()

@@ -2,10 +2,9 @@
 
    X [n, d] is float16, bfloat16 or float32, with rows wherever they are; numbers become floats in registers. A block of
    rows passes through the forward product and, while it is in cache, through the adjoint one. Within a block sums are
-   float32, over blocks float64. Rough products take bfloat16 numbers, two at a time, and add up the same way. */
+   float32, over blocks float64. Rough products take bfloat16 numbers, two at a time, and add up in float32. */
 
 #include <stdint.h>
-#include <stdlib.h>
 #include <string.h>
 
 #if defined(__x86_64__) && defined(__GNUC__)
@@ -68,8 +67,8 @@ struct Block {
     struct Space *space;
 };
 
-/* What is to be read AHEAD rows after row r of a tile, `bytes` wide and `at` bytes into the rows: behind the last row
-   follows the first of the next tile. */
+/* What is to be fetched AHEAD rows after row r of a tile, `bytes` wide and `at` bytes into the rows. Behind the last row
+   follows the first of the next tile; where there is none, whatever is there. */
 INLINE const char *ahead(const struct Block *of, int64_t r, int64_t at, int64_t bytes)
 {
     const int64_t row = r + AHEAD;
@@ -219,7 +218,7 @@ INLINE void in_order(int rough, int64_t d, int K, const void *sums, float *G, in
     PARTS(p, from, k)
         for (int c = 0; c < k; c++)
             for (int64_t j = 0; j < d; j++) {
-                const int64_t l = j % by.width, rest = whole * k + c * (d - whole) + j - whole;
+                const int64_t l = j & (by.width - 1), rest = whole * k + c * (d - whole) + j - whole;
                 const int64_t at = from * d + (j < whole ? (j - l) * k + c * by.width + l : rest);
                 G[(from + c) * apart + j] = rough ? ((const float *)sums)[at] : (float)((const double *)sums)[at];
             }

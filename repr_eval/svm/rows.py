@@ -213,7 +213,7 @@ class Rows:
     def _shares(self) -> list[slice]:
         """All rows, in as many pieces whatever the number of cores, so that sums over them come out the same."""
         fit = min(SHARES, max(2, self.n // SHARE_ROWS))
-        shares = min(self.n, 1 << fit.bit_length() - 1)  # a power of two, which cores share out evenly
+        shares = min(self.n, 1 << fit.bit_length() - 1)  # a power of two: even on 2, 4 or 8 cores
         ends = np.linspace(0, self.n, shares + 1).astype(int).tolist()
         return [slice(start, end) for start, end in pairwise(ends)]
 
