@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.svm_contenders import CONTENDERS
 from repr_eval.atomic import write_text
 from repr_eval.tables import markdown_line
 
@@ -55,6 +56,9 @@ def versus_rows(results: list[Result]) -> list[Row]:
                 "measurements": str(len(group)),
                 "commit": ", ".join(sorted({str(r["commit"])[:7] for r in group})),
             })  # fmt: skip
+        present = {group[0]["contender"] for group in same}
+        absent = [contender for contender in CONTENDERS if contender not in present]
+        rows += [{"rows": f"{n:,}", "solver": contender, "seconds": "not measured"} for contender in absent]
     return rows
 
 

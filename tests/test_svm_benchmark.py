@@ -10,6 +10,7 @@ from sklearn.svm import LinearSVC
 from svm_problems import primal, problem, weights_of
 
 from benchmarks import svm_report
+from benchmarks.svm_contenders import CONTENDERS
 from benchmarks.svm import RESULTS, results, tasks
 from benchmarks.svm_contenders import Task, loaded, measure, merged, objective
 
@@ -78,7 +79,11 @@ def test_medians_and_exponents_known_by_hand() -> None:
 
 def test_contenders_are_compared_with_ours_at_the_same_size() -> None:
     slow = _result(60, part="versus", contender="LinearSVC dual", objective=[1.001])
-    rows = svm_report.versus_rows([_result(3, part="versus"), slow, {**slow, "n": 99}])
+    found = svm_report.versus_rows([_result(3, part="versus"), slow, {**slow, "n": 99}])
+    absent = [(row["rows"], row["solver"]) for row in found if row["seconds"] == "not measured"]
+    assert ("99", "repr-eval") in absent
+    assert len(absent) == 2 * len(CONTENDERS) - 3
+    rows = [row for row in found if row["seconds"] != "not measured"]
     assert [row["times repr-eval's"] for row in rows] == ["1.0", "20.0", ""]
     assert [row["objective, relative excess"] for row in rows] == ["0e+00", "1e-03", "0e+00"]
 
