@@ -10,9 +10,8 @@ from sklearn.svm import LinearSVC
 from svm_problems import primal, problem, weights_of
 
 from benchmarks import svm_report
-from benchmarks.svm_contenders import CONTENDERS
 from benchmarks.svm import RESULTS, results, tasks
-from benchmarks.svm_contenders import Task, loaded, measure, merged, objective
+from benchmarks.svm_contenders import CONTENDERS, Task, loaded, measure, merged, objective
 
 
 @pytest.fixture
