@@ -487,6 +487,9 @@ BAD = [
     (SVHN + "--labels 0 --data-dir {in}/digits", "--labels 0: "),
     (SVHN + "--labels 1000 --data-dir {in}/digits", "class . has \\d+ images, too few for a draw of 100 a class"),
     (CIFAR + "--draws 2", "--draws needs --labels-per-class"),
+    # Options are looked at first: the data may be a download.
+    *((command + "--C 0 --data-dir {in}/empty", "--C '0'") for command in (CIFAR, SVHN)),
+    ("layers --weights pixels --data-dir {in}/empty", "raw pixels have no layers"),
     # Data to evaluate on.
     (SVHN + "--data-dir {in}/empty", "SVHN not found in {in}/empty .--data-dir.: .*repr-eval svhn .*--download"),
     (SVHN + "--data-dir {in}/cut-digits", "{in}/cut-digits/test_32x32.mat: .*remove it and fetch it again"),

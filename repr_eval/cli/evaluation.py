@@ -49,14 +49,14 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     """
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
-    data = _load(load_cifar10, settings)
     few = _low_labels("cifar10", labels_per_class or LOW_LABELS, draws or LOW_DRAWS)
-    full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, len(data.train.labels))
+    full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, None)
+    load = _loading(load_cifar10, settings)
     if everything:
         words = ("--labels-per-class", str(LOW_LABELS), "--draws", str(draws or LOW_DRAWS))
-        jobs.run_all([few] if labels_per_class else [full, replace(few, words=words)], data, settings)
+        jobs.run_all([few] if labels_per_class else [full, replace(few, words=words)], load, settings)
     else:
-        jobs.run(few if labels_per_class else full, data, settings)
+        jobs.run(few if labels_per_class else full, load, settings)
 
 
 @click.command("svhn")
@@ -75,12 +75,12 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
     """
     if labels < 10 or labels % 10:
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
-    data = _load(load_svhn, settings)
+    load = _loading(load_svhn, settings)
     few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, {"labels": labels, "draws": draws}, labels)
     if everything:
-        jobs.run_all([few], data, settings)
+        jobs.run_all([few], load, settings)
     else:
-        jobs.run(few, data, settings)
+        jobs.run(few, load, settings)
 
 
 @click.command("digits")
@@ -96,7 +96,7 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
       repr-eval digits --weights pixels
     """
     few = _low_labels("digits", labels_per_class, draws)
-    jobs.run(few, load_handwritten_digits(), settings)
+    jobs.run(few, load_handwritten_digits, settings)
 
 
 @click.command("layers")
@@ -115,13 +115,13 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
-    images = _load(load_cifar10, settings) if data == "cifar10" else load_handwritten_digits()
     few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
     job = jobs.job(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")
     protocol = few.bound(job)
+    images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
     found = extracted(images, job.representation, job.place)
     for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
         part = found.of_layers(first, last)
@@ -136,9 +136,14 @@ def _low_labels(family: str, per_class: int, draws: int) -> Run:
     return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class)
 
 
-def _load(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> LabelledImages:
-    root = data_root(settings["data_dir"])
-    data = load(root, download=settings["download"] or root.own)
-    if data.remark:
-        click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
-    return data
+def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:
+    """What loads the data set from where `settings` say, once they are known to be right: it may be a download."""
+
+    def loaded() -> LabelledImages:
+        root = data_root(settings["data_dir"])
+        data = load(root, download=settings["download"] or root.own)
+        if data.remark:
+            click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
+        return data
+
+    return loaded

@@ -92,7 +92,7 @@ class Run:
     name: str
     Cs: tuple[float, ...]
     settings: dict[str, int]
-    labels: int
+    labels: int | None  # None for all
     words: tuple[str, ...] = ()  # that ask for it on the command line, where the command at hand does not
 
     def bound(self, job: Job) -> Protocol:
@@ -114,19 +114,21 @@ def job(family: str, settings: dict[str, Any], command: Sequence[str] | None = N
     )  # fmt: skip
 
 
-def run(one: Run, data: LabelledImages, settings: dict[str, Any]) -> None:
+def run(one: Run, load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
-    _measure(one, data, job(one.family, settings))
+    chosen = job(one.family, settings)
+    _measure(one, load(), chosen)
     reports(settings["out"])
 
 
-def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any]) -> None:
+def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
     """`runs` of every method of the comparison with every classifier, but for those that are recorded."""
     for name in ("weights", "encoder", "layers", "grid"):
         if settings[name] is not None:
             raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
     if settings["classifier"] != "svm":
         raise ValueError("--all compares every classifier; leave out --classifier")
+    data = load()
     given = [word for word in sys.argv[1:] if word != "--all"]
     for weights, classifier in COMPARED:
         chosen = _compared(weights, classifier, settings)
@@ -138,7 +140,7 @@ def run_all(runs: Sequence[Run], data: LabelledImages, settings: dict[str, Any])
             one_job = job(one.family, chosen, command)
             found = recorded(
                 one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
-                one.labels, one.settings.get("draws", 1), one_job.seed,
+                one.labels or len(data.train.labels), one.settings.get("draws", 1), one_job.seed,
             )  # fmt: skip
             if found:
                 click.echo(f"recorded: {summary(found, TABLES[one.family])}")
