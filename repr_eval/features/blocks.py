@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -21,6 +22,12 @@ def fill_in_blocks(
     for start in tqdm(starts, desc="features", unit="block", disable=not progress, delay=2, leave=False):
         made = features(images[start : start + block])
         out[start : start + len(made)] = made.cpu().numpy()
+
+
+def on_device(images: np.ndarray, device: torch.device) -> Tensor:
+    """Images [N, S, S, 3] as a tensor of their type on `device`; on the CPU it shares their memory where it can."""
+    # torch warns of arrays that may not be written to.
+    return torch.from_numpy(np.require(images, requirements=("C", "W"))).to(device)
 
 
 def check_size(images: np.ndarray, size: int, taker: str) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.features.blocks import fill_in_blocks
+from repr_eval.features.blocks import fill_in_blocks, on_device
 from repr_eval.gan.networks import GRID, LEAK, Discriminator
 from repr_eval.ranks import here
 
@@ -20,8 +20,7 @@ BN_BATCH = 128  # batch over which statistics are recomputed [released code, svh
 
 def to_network(images: np.ndarray, device: torch.device) -> Tensor:
     """Images uint8 [N, S, S, 3] -> float32 [N, 3, S, S] in [-1, 1], channels-last, on `device`."""
-    images = np.require(images, requirements=("C", "W"))  # torch warns of arrays that may not be written to
-    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return on_device(images, device).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def n_features(network: Discriminator) -> int:

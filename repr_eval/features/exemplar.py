@@ -31,6 +31,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from repr_eval.features.blocks import on_device
 from repr_eval.features.learned import Learned, of_size
 from repr_eval.features.representations import Description
 from repr_eval.features.transformations import (
@@ -239,7 +240,7 @@ class ExemplarCNN(Learned):
     @torch.no_grad()
     def _pooled(self, images: np.ndarray) -> list[Tensor]:
         """The features of each layer, before they are scaled, of images uint8 [n, 32, 32, 3]."""
-        x = torch.from_numpy(np.require(images, requirements=("C", "W"))).to(self.device).permute(0, 3, 1, 2)
+        x = on_device(images, self.device).permute(0, 3, 1, 2)
         x = F.interpolate(x.float() / 255, (self.settings.side,) * 2, mode="bilinear", align_corners=False)
         return [quadrants(h) for h in self.network.answers(self._input(x))]
 

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from repr_eval.cores import on_all_cores
+from repr_eval.features.blocks import on_device
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 
@@ -143,8 +144,7 @@ class KMeansFeatures(StandardisedSums):
         self.standardise(images, rng)
 
     def sums(self, images: np.ndarray) -> Tensor:
-        images = np.require(images, requirements=("C", "W"))  # torch warns of arrays that may not be written to
-        return torch.stack(on_all_cores(self._sums_of, list(torch.from_numpy(images).to(self.device))))
+        return torch.stack(on_all_cores(self._sums_of, list(on_device(images, self.device))))
 
     def _sums_of(self, image: Tensor) -> Tensor:
         """Sums [4k] of an image [S, S, 3]; of some rows of windows at a time, so that their distances stay in cache."""

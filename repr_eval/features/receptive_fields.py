@@ -38,6 +38,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from repr_eval.features.blocks import on_device
 from repr_eval.features.kmeans import (
     CONTRAST,
     PATCH,
@@ -50,7 +51,7 @@ from repr_eval.features.kmeans import (
     whitening,
 )
 from repr_eval.features.learned import of_size
-from repr_eval.features.representations import Description
+from repr_eval.features.representations import Description, named_layers
 
 THRESHOLD = 0.25  # of a response
 BLOCK = 2000  # patches at a time [released code]
@@ -243,7 +244,7 @@ class ReceptiveFields(StandardisedSums):
             "neighbourhood": 2, "threshold": THRESHOLD, "contrast": CONTRAST, "whitening": WHITENING,
             "variables_scale": SCALE, "features_pooling": "sum 2x2", "seed": seed,
         }  # fmt: skip
-        layers = f"1-{len(counts)} of {len(counts)}" if settings.pooling else "1 of 1"
+        layers = named_layers(1, len(counts), len(counts))
         super().__init__(Description(method, "", layers, n_features, max(counts), said), image_size, device, progress)
 
     def learn(self, images: np.ndarray) -> None:
@@ -258,8 +259,7 @@ class ReceptiveFields(StandardisedSums):
 
     def responses(self, images: np.ndarray) -> list[Tensor]:
         """Maps [N, P, P, k] of every layer that has been learned."""
-        images = np.require(images, requirements=("C", "W"))  # torch warns of arrays that may not be written to
-        patches = patches_of(torch.from_numpy(images).to(self.device).permute(0, 3, 1, 2).float())
+        patches = patches_of(on_device(images, self.device).permute(0, 3, 1, 2).float())
         side = images.shape[1] - PATCH + 1
         first = torch.addmm(self.bias, normalised(patches), self.filters).clamp_min_(0)
         maps = [first.view(len(images), side, side, -1)]

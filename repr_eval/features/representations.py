@@ -54,7 +54,7 @@ class Description:
             return self
         counts = self.layer_features[first - 1 : last]
         return replace(
-            self, layers=_named_layers(first, last, self.layers_in_all or present), n_features=sum(counts),
+            self, layers=named_layers(first, last, self.layers_in_all or present), n_features=sum(counts),
             max_units=max(counts) // GRID**2, settings=self.settings | {"layer_range": [first, last]},
             layer_features=(),
         )  # fmt: skip
@@ -64,7 +64,8 @@ class Description:
         return slice(sum(self.layer_features[: first - 1]), sum(self.layer_features[:last]))
 
 
-def _named_layers(first: int, last: int, in_all: int) -> str:
+def named_layers(first: int, last: int, in_all: int) -> str:
+    """What `Description.layers` says of layers `first` to `last` (from 1) of `in_all`."""
     return f"{first}-{last} of {in_all}" if first < last else f"{first} of {in_all}"
 
 
@@ -103,7 +104,7 @@ class DiscriminatorFeatures:
             "bn": bn, "bn_eps": network.eps,
         }  # fmt: skip
         self.description = Description(
-            method, trained_on, _named_layers(1, network.layers, in_all), n_features(network), max(maps), settings,
+            method, trained_on, named_layers(1, network.layers, in_all), n_features(network), max(maps), settings,
             tuple(count * GRID**2 for count in maps), in_all,
         )  # fmt: skip
 

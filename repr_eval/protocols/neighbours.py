@@ -4,7 +4,7 @@ A row gets the label that most of its k most similar labelled rows have; of labe
 the more similar in sum. k is chosen like C, on held-out training images.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -67,7 +67,7 @@ def count_correct(
     classes, y = np.unique(train.y, return_inverse=True)
     union = np.unique(np.concatenate(list(sets)))
     columns = [torch.from_numpy(np.searchsorted(union, rows)) for rows in sets]
-    labels, lengths = torch.from_numpy(y[union]), _lengths(train.X, union)
+    labels, lengths = torch.from_numpy(y[union]), _lengths(_blocks(train.X, union), union)
     asked = np.arange(len(queries.y)) if index is None else index
     truth = torch.from_numpy(np.searchsorted(classes, queries.y[asked]))
     counts: dict[int, list[int]] = {k: [0] * len(sets) for k in ks}
@@ -99,8 +99,9 @@ def _similarities(
     X: np.ndarray | Tensor, some: np.ndarray, Y: np.ndarray | Tensor, others: np.ndarray, lengths: Tensor
 ) -> Tensor:
     """Cosines float32 [len(some), len(others)] of rows of X with rows of Y, which have `lengths`; 0 for rows of 0."""
-    asked = _floats(X, some) / _lengths(X, some)[:, None]
-    return torch.cat([product(asked, rows.T) for rows in _blocks(Y, others)], 1) / lengths
+    asked = _floats(X, some)
+    unit = asked / _lengths([asked], some)[:, None]
+    return torch.cat([product(unit, rows.T) for rows in _blocks(Y, others)], 1) / lengths
 
 
 def _blocks(X: np.ndarray | Tensor, rows: np.ndarray) -> Iterator[Tensor]:
@@ -113,9 +114,8 @@ def _floats(X: np.ndarray | Tensor, rows: np.ndarray) -> Tensor:
     return torch.as_tensor(X[rows]).to("cpu", torch.float32)
 
 
-def _lengths(X: np.ndarray | Tensor, rows: np.ndarray) -> Tensor:
-    """The lengths of those rows of X, float32, above 0; ValueError where one is not finite."""
-    blocks = _blocks(X, rows)
+def _lengths(blocks: Iterable[Tensor], rows: np.ndarray) -> Tensor:
+    """The lengths of `rows`, which come in `blocks`, float32, above 0; ValueError where one is not finite."""
     lengths = torch.cat([torch.linalg.vector_norm(part, dim=1, dtype=torch.float64) for part in blocks])
     if not lengths.isfinite().all():
         row = rows[int((~lengths.isfinite()).nonzero()[0])]
