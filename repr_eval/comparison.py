@@ -65,7 +65,7 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     measure = TABLES[table]
     best: dict[tuple[object, ...], Record] = {}
     for record in newest(records):
-        if family(record) != table or not whole(record) or record.representation.get("bn", "") not in BN:
+        if family(record.protocol) != table or not whole(record) or record.representation.get("bn", "") not in BN:
             continue
         # Without the draws' lists, of which one record may have more than another.
         key = (

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repr_eval import comparison, studies
+from repr_eval import comparison, overview, studies
 from repr_eval.atomic import replacing, write_text
 from repr_eval.records import Record, locked_records
 from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
@@ -31,15 +31,20 @@ def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
 
 
 def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
-    written = []
+    written: list[Path] = []
+    everything: list[comparison.Compared] = []
     for table, measure in TABLES.items():
         lines = comparison.compared(records, table)
         if not lines:
             continue
+        everything += lines
         stem = folder / f"{table}-methods"
         written += _write_both(stem, comparison.to_csv(lines), comparison.to_markdown(lines, measure))
         written.append(stem.with_suffix(".png"))
         save_figure(comparison.figure(lines, measure), written[-1])
+    if table := overview.to_markdown(everything):
+        written.append(folder / "overview.md")
+        write_text(written[-1], table)
     return written
 
 

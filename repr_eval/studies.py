@@ -71,13 +71,17 @@ def _groups(records: list[Record], choice: tuple[str, ...], needed: str) -> Iter
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
         settings = record.representation
-        if settings.get("representation") == "discriminator" and needed in settings and family(record) in TABLES:
+        if (
+            settings.get("representation") == "discriminator"
+            and needed in settings
+            and family(record.protocol) in TABLES
+        ):
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 
 
 def _study_row(record: Record, group: int, **place: int) -> StudyRow:
-    measure = TABLES[family(record)]
+    measure = TABLES[family(record.protocol)]
     return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **place)
 
 

@@ -84,9 +84,9 @@ def paper_row(row: PaperRow, measure: str) -> Row:
     )  # fmt: skip
 
 
-def family(record: Record) -> str:
-    """The table that a record belongs to, if there is one of that name."""
-    return record.protocol.split("/")[0]
+def family(protocol: str) -> str:
+    """The table that measurements by a protocol belong to, if there is one of that name."""
+    return protocol.split("/")[0]
 
 
 def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
@@ -138,7 +138,7 @@ def markdown_line(cells: Iterable[object]) -> str:
 def table_rows(records: list[Record], table: str) -> list[Row]:
     """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
     measure = TABLES[table]
-    mine = [r for r in newest(records) if family(r) == table and whole(r)]
+    mine = [r for r in newest(records) if family(r.protocol) == table and whole(r)]
     rows = [paper_row(row, measure) for row in paper_rows(table)]
     rows += sorted(
         (measured_row(r, measure) for r in mine),

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records_tables import record
 
-from repr_eval import comparison
+from repr_eval import comparison, overview
 from repr_eval.comparison import compared, figure, to_markdown
 from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.images import house_numbers
@@ -146,3 +146,38 @@ def test_no_published_figure_stands_beside_drawn_digits() -> None:
     (line,) = compared([measured([95], SHIPPED, **about)], "svhn")
     assert line.published is None
     assert line.rate == pytest.approx(0.05)
+
+
+def test_the_overview_has_a_row_a_method_and_a_column_a_measurement() -> None:
+    on_digits: dict[str, Any] = {
+        "protocol": "svhn/few-labels/1", "labels": 1000,
+        "dataset": {"name": "svhn-grey", "verified": False, "train_fingerprint": "a", "test_fingerprint": "b"},
+    }  # fmt: skip
+    pixels, own = {"representation": "pixels"}, {"representation": "own"}
+    cifar10 = [
+        measured([60, 62], KMEANS, method="K-means", layers="-"),
+        measured([40], pixels, method="raw pixels", layers="-"),
+    ]
+    svhn = [
+        measured([30], pixels, method="raw pixels", layers="-", classifier="kNN", **on_digits),
+        measured([28], pixels, method="raw pixels", layers="-", **on_digits),
+        measured([80], pixels, method="raw pixels", layers="-", classifier="supervised CNN (an arch)", **on_digits),
+        measured([70], own, method="own", layers="-", **on_digits),
+    ]
+    drawn = on_digits | {"dataset": on_digits["dataset"] | {"name": house_numbers.NAME, "test_fingerprint": "c"}}
+    svhn.append(measured([99], own, method="own", layers="-", **drawn))
+    text = overview.to_markdown([line for name in ("svhn", "cifar10") for line in compared(cifar10 + svhn, name)])
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert rows[0] == [
+        "method", "trained on", "CIFAR-10, 4,000 labels: accuracy %", "svhn-grey, 1,000 labels: error %", "kNN"
+    ]  # fmt: skip
+    found = {row[0]: row[2:] for row in rows[2:]}
+    assert len(found) == len(rows) - 2
+    assert found["K-means"] == ["61.00 (63.70)", "", ""]
+    assert found["raw pixels"] == ["40.00", "72.00", "70.00 (77.93)"]
+    assert found["raw pixels, supervised CNN (an arch)"] == ["", "20.00 (28.87)", ""]
+    assert found["own"] == ["", "30.00", ""]
+    assert found["Exemplar CNN"] == ["(77.40)", "", ""]
+    order = ["Exemplar CNN", "K-means", "raw pixels", "raw pixels, supervised CNN (an arch)", "own", "TSVM"]
+    assert [name for name in found if name in order] == order
+    assert overview.to_markdown([]) == ""

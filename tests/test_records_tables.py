@@ -360,7 +360,7 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
     append_record(tmp_path, svhn_record())
     append_record(tmp_path, record(protocol="digits/per-class/1", max_units=None))
     written = write_reports(tmp_path)
-    tables = [path for path in written if "-methods" not in path.name]
+    tables = [path for path in written if path.stem in TABLES]
     assert [path.name for path in tables] == [f"{t}{suffix}" for t in TABLES for suffix in (".csv", ".md")]
     for table, columns in COLUMNS.items():
         assert (tmp_path / f"{table}.csv").read_text(encoding="utf-8").splitlines()[0] == columns
@@ -395,6 +395,7 @@ def test_markdown_names_its_spreads() -> None:
 def test_only_measured_tables_are_written(tmp_path: Path) -> None:
     append_record(tmp_path, record())
     names = [f"cifar10{ending}" for ending in (".csv", ".md", "-methods.csv", "-methods.md", "-methods.png")]
+    names.append("overview.md")
     assert [path.name for path in write_reports(tmp_path)] == names
     first = (tmp_path / "cifar10.csv").read_bytes()
     write_reports(tmp_path)
@@ -423,6 +424,7 @@ LEFT_TO_RIGHT = [
     "tables",
     "studies",
     "comparison",
+    "overview",
     "reports",
 ]
 FREE = {"atomic", "cores", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
@@ -490,7 +492,7 @@ def test_the_rule_of_imports_can_fail() -> None:
     assert may_import("protocols", "svm")
 
 
-@pytest.mark.parametrize("module", ["records", "tables", "studies", "comparison", "reports"])
+@pytest.mark.parametrize("module", ["records", "tables", "studies", "comparison", "overview", "reports"])
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

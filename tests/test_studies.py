@@ -160,9 +160,9 @@ def test_reports_hold_the_studies_and_a_plot(tmp_path: Path) -> None:
     for one in (of_layers(1, 1, [20, 24]), with_bn("recomputed", [70, 72]), with_bn("at-hand", [75, 73])):
         append_record(tmp_path, one)
     names = [path.name for path in write_reports(tmp_path)]
-    assert names == [*CIFAR10, "batch_norm.csv", "batch_norm.md"]
+    assert names == [*CIFAR10, "overview.md", "batch_norm.csv", "batch_norm.md"]
     append_record(tmp_path, of_layers(1, 2, [50, 54]))
-    assert [path.name for path in write_reports(tmp_path)][5:8] == ["layers.csv", "layers.md", "layers.png"]
+    assert [path.name for path in write_reports(tmp_path)][6:9] == ["layers.csv", "layers.md", "layers.png"]
     table = pd.read_csv(tmp_path / "layers.csv")
     assert table[["first_layer", "last_layer", "rate"]].to_numpy().tolist() == [[1, 1, 0.22], [1, 2, 0.52]]
     assert pd.read_csv(tmp_path / "batch_norm.csv")["difference"].tolist() == pytest.approx([0, 0.03])

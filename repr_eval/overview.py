@@ -1,0 +1,75 @@
+"""One table of everything: a row a method, a column a measurement, the published figure beside the measured one.
+
+Made of the lines of `comparison`, which say what stands behind each number. A measurement is a protocol, data set and
+number of labels; where k nearest neighbours were tried in the place of the L2-SVM it has a second column for them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from repr_eval.comparison import GENERATED, Compared
+from repr_eval.records import L2_SVM
+from repr_eval.tables import TABLES, family, markdown_line
+
+NEIGHBOURS = "kNN"  # how that classifier's name begins
+Column = tuple[tuple[str, str, int], bool]  # protocol, data set and number of labels; whether by nearest neighbours
+
+
+@dataclass
+class Method:
+    """What was found of one method, the supervised ones with their classifier's name."""
+
+    name: str
+    trained_on: str
+    cells: dict[Column, Compared] = field(default_factory=dict)
+
+    def place(self, columns: list[Column]) -> tuple[int, float]:
+        """Sorts the best first by the leftmost column that a method has; those that have it before those without."""
+        leftmost = next(number for number, column in enumerate(columns) if column in self.cells)
+        line = self.cells[columns[leftmost]]
+        return leftmost, line.rate if _measure(line.protocol) == "error" else -line.rate
+
+
+def to_markdown(lines: Iterable[Compared]) -> str:
+    """The table, rates in percent, published ones in brackets; "" where there are no lines.
+
+    Digits that are drawn by this package have no column: they are no measure of a method.
+    """
+    found: dict[tuple[str, str], Method] = {}
+    columns: dict[Column, None] = {}
+    for line in lines:
+        if line.data.startswith(GENERATED):
+            continue
+        by_neighbours = line.classifier.startswith(NEIGHBOURS)
+        name = line.method if by_neighbours or line.classifier in ("", L2_SVM) else f"{line.method}, {line.classifier}"
+        trained_on = line.row.trained_on if line.row else ""
+        column = (line.panel, by_neighbours)
+        found.setdefault((name, trained_on), Method(name, trained_on)).cells.setdefault(column, line)
+        columns[column] = None
+    order = sorted(columns, key=lambda column: (list(TABLES).index(family(column[0][0])), column[0], column[1]))
+    methods = sorted(found.values(), key=lambda method: method.place(order))
+    if not methods:
+        return ""
+    text = [
+        markdown_line(["method", "trained on", *map(_heading, order)]),
+        "|---|---|" + "---:|" * len(order),
+        *(markdown_line([one.name, one.trained_on, *(_cell(one.cells.get(c)) for c in order)]) for one in methods),
+    ]
+    return "\n".join(text) + "\n"
+
+
+def _measure(protocol: str) -> str:
+    return TABLES[family(protocol)]
+
+
+def _heading(column: Column) -> str:
+    (protocol, data, labels), by_neighbours = column
+    return NEIGHBOURS if by_neighbours else f"{data}, {labels:,} labels: {_measure(protocol)} %"
+
+
+def _cell(line: Compared | None) -> str:
+    if line is None:
+        return ""
+    measured = [f"{100 * line.row.rate:.2f}"] if line.row else []
+    published = [] if line.published is None else [f"({100 * line.published:.2f})"]
+    return " ".join(measured + published)
