@@ -1,7 +1,9 @@
 """Networks of the user's own: features known by hand, every kind of SPEC, what is refused, what the key covers."""
 
 import io
+import os
 import pickle
+import subprocess
 import sys
 import warnings
 import zipfile
@@ -220,6 +222,26 @@ def test_a_network_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="timm is not installed here"):
         encoder("timm:a.b_c")
+
+
+def test_timm_finds_torchvision_importable(tmp_path: Path) -> None:
+    """As timm does on import, in an interpreter that has not imported torchvision yet."""
+    (tmp_path / "timm.py").write_text(
+        "import torchvision\n"
+        "def create_model(name, pretrained, num_classes):\n"
+        "    return torchvision.models.get_model(name, num_classes=num_classes or 3)\n"
+    )
+    code = (
+        "import sys, torch; from repr_eval.features.encoder_specs import found\n"
+        "assert 'torchvision' not in sys.modules\n"
+        "print(type(found('timm:resnet18', torch.device('cpu'), 0).made).__name__)\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", ".")])},
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    assert told == "ResNet\n"
 
 
 # Images.

@@ -225,11 +225,8 @@ def _from_package(spec: str, seed: int) -> Found:
     if package == "timm" and weights not in ("", "pretrained"):
         raise ValueError(f"encoder {spec}: after timm's name comes :pretrained or nothing")
     try:
-        if package == "torchvision":
-            torchvision_datasets()  # makes torchvision importable beside any torch
-            models = importlib.import_module("torchvision.models")
-        else:
-            models = importlib.import_module("timm")
+        torchvision_datasets()  # makes torchvision, which timm imports, importable beside any torch
+        models = importlib.import_module("torchvision.models" if package == "torchvision" else "timm")
     except ImportError as error:
         raise ValueError(f"encoder {spec}: {package} is not installed here (pip install {package})") from error
 
