@@ -17,7 +17,8 @@ from repr_eval.atomic import write_text
 from repr_eval.gan.settings import read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
-from repr_eval.records import machine, read_records, versions
+from repr_eval.provenance import machine, versions
+from repr_eval.records import read_records
 from repr_eval.tables import whole
 
 ROOT = Path(__file__).resolve().parent.parent

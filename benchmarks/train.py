@@ -31,7 +31,7 @@ from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train
-from repr_eval.records import commit, machine, versions
+from repr_eval.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train.json"
 N_IMAGES = 4096

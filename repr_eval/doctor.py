@@ -12,7 +12,7 @@ from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
 from repr_eval.images.locate import DataRoot, cache_folder
-from repr_eval.records import machine, versions
+from repr_eval.provenance import machine, versions
 from repr_eval.svm.compiled import library
 
 # Jobs by images (training, test): what `fits` is about.
@@ -33,7 +33,7 @@ def memory_bytes() -> tuple[int, int]:
 def report(root: DataRoot, out: Path) -> Iterator[str]:
     """The report, line by line."""
     yield "versions: " + ", ".join(f"{name} {number}" for name, number in versions().items())
-    yield "device: " + machine("cuda: " + torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA")
+    yield "device: " + machine("cuda" if torch.cuda.is_available() else "no CUDA")
     yield "L2-SVM: " + _products()
     total, available = memory_bytes()
     yield f"memory: {total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"

@@ -13,8 +13,9 @@ from repr_eval.features.store import stored_features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
+from repr_eval.provenance import commit, machine, versions
 from repr_eval.ranks import Done, here, part
-from repr_eval.records import FILE, Record, append_record, commit, machine, read_records, versions
+from repr_eval.records import FILE, Record, append_record, read_records
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 

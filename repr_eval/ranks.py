@@ -54,7 +54,7 @@ class Ranks:
         import torch.distributed as dist
 
         values = [value]
-        with _others_at_hand(self):
+        with self.at_hand():
             dist.broadcast_object_list(values, device=_cpu())
         return values[0]
 
@@ -73,9 +73,19 @@ class Ranks:
         import torch.distributed as dist
 
         total = values.detach().to("cpu", copy=True)
-        with _others_at_hand(self):
+        with self.at_hand():
             dist.all_reduce(total)
         return total
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Say it in one line, as RankLost, where talking to the others fails within the block."""
+        try:
+            yield
+        except RuntimeError as error:
+            if self.count == 1 or type(error).__name__ == "OutOfMemoryError":  # torch's, a RuntimeError too
+                raise
+            raise RankLost(f"rank {self.number}: another rank is gone ({str(error).splitlines()[0][:100]})") from error
 
 
 ALONE = Ranks()
@@ -120,15 +130,6 @@ def part() -> None:
     if dist.is_initialized():
         gc.collect()  # what holds on to the group in a cycle of references would outlive it, and abort at the exit
         dist.destroy_process_group()
-
-
-@contextmanager
-def _others_at_hand(ranks: Ranks) -> Iterator[None]:
-    """Say it in one line where a message to the others fails."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise RankLost(f"rank {ranks.number}: another rank is gone ({str(error).splitlines()[0][:100]})") from error
 
 
 def _cpu() -> "torch.device":

@@ -8,12 +8,9 @@ import fcntl
 import hashlib
 import json
 import os
-import platform
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -141,52 +138,3 @@ def locked_records(folder: Path) -> Iterator[list[Record]]:
         if file:
             fcntl.flock(file, fcntl.LOCK_EX)
         yield read_records(folder)
-
-
-def versions() -> dict[str, str]:
-    """The versions that a number may depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("repr-eval", "torch", "numpy", "scikit-learn", "scipy", "pillow"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
-
-
-def machine(device: str) -> str:
-    """Processor, cores and the device used, in words; no host name."""
-    model = platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.is_file():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{model}, {cores} cores, {device}"
-
-
-CODE = ("*.py", "*.c", "*.h", "*.toml", "*.txt", "Makefile")
-
-
-def commit() -> str:
-    """The commit of the checkout that this code runs from, with "+changes" if its code differs; "none" outside one.
-
-    Results that lie in the checkout are no change of the code.
-    """
-    root = Path(__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return "none"
-    try:
-        head = _git(root, "rev-parse", "HEAD")
-        changed = _git(root, "status", "--porcelain", "--untracked-files=no", "--", *CODE)
-    except (OSError, subprocess.CalledProcessError):
-        return "none"
-    return head + ("+changes" if changed else "")
-
-
-def _git(root: Path, *arguments: str) -> str:
-    return subprocess.run(
-        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
-    ).stdout.strip()

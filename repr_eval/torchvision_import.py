@@ -4,8 +4,8 @@ torchvision's wheel on the package index is built against a CUDA torch. Beside a
 library does not load, and `import torchvision` then fails while it registers shape functions for operators that
 were never declared ("operator torchvision::nms does not exist"). Declaring the schemas of those operators first is
 enough: the import succeeds, and everything that needs no compiled operator (data sets, transforms, model
-definitions) works. repr-eval uses the data sets and networks alone. A compiled operator that is called nevertheless raises
-torch's usual NotImplementedError.
+definitions) works. repr-eval uses the data sets and networks alone. A compiled operator that is called nevertheless
+raises torch's usual NotImplementedError.
 """
 
 import importlib

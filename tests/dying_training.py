@@ -83,8 +83,8 @@ def nth_time(n: int, call: Callable[..., Any], fatal: Callable[..., Any]) -> Cal
     return counted
 
 
-def half_a_checkpoint(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    content = save(tensors)
+def half_a_checkpoint(tensors: dict[str, torch.Tensor], path: Path, metadata: dict[str, str]) -> None:
+    content = save(tensors, metadata)
     path.write_bytes(content[: len(content) // 2])
 
 

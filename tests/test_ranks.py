@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import load_file
 
 from repr_eval.ranks import Ranks
@@ -44,23 +45,34 @@ def training(packed: Path, out: Path, steps: int, *more: str) -> tuple[str, ...]
     )  # fmt: skip
 
 
-def test_two_ranks_train_one_network_and_resume_exactly(packed: Path, tmp_path: Path) -> None:
-    recipe = ("--recipe", "contrastive")
-    whole = run(2, *training(packed, tmp_path / "whole", 6, *recipe))
+def test_ranks_train_one_network_and_resume_exactly(packed: Path, tmp_path: Path) -> None:
+    """Three of them: the sum of two numbers is the same in any order."""
+    recipe = ("--recipe", "contrastive", "--batch-size", "12")
+    whole = run(3, *training(packed, tmp_path / "whole", 6, *recipe))
     assert whole.returncode == 0, whole.stderr
-    assert run(2, *training(packed, tmp_path / "parts", 3, *recipe)).returncode == 0
-    assert run(2, *training(packed, tmp_path / "parts", 6, *recipe, "--resume")).returncode == 0
+    assert run(3, *training(packed, tmp_path / "parts", 3, *recipe)).returncode == 0
+    assert run(3, *training(packed, tmp_path / "parts", 6, *recipe, "--resume")).returncode == 0
     for name in ("checkpoint-000000006", "discriminator", "generator"):
         one, other = (load_file(tmp_path / folder / f"{name}.safetensors") for folder in ("whole", "parts"))
         assert all(np.array_equal(one[key], other[key]) for key in one)
     logs = [(tmp_path / folder / "losses.csv").read_text() for folder in ("whole", "parts")]
     assert logs[0] == logs[1]
     assert len(logs[0].splitlines()) == 7
-    assert json.loads((tmp_path / "whole" / "settings.json").read_text())["settings"]["ranks"] == 2
+    assert json.loads((tmp_path / "whole" / "settings.json").read_text())["settings"]["ranks"] == 3
 
     alone = run(1, *training(packed, tmp_path / "whole", 8, *recipe, "--resume"))
     assert alone.returncode != 0
-    assert "ranks 2 -> 1" in alone.stderr
+    assert "ranks 3 -> 1" in alone.stderr
+
+
+def test_ranks_train_on_a_folder_that_the_first_packs(tmp_path: Path) -> None:
+    folder, pictures = tmp_path / "pictures", np.random.default_rng(0).integers(0, 256, (12, 40, 40, 3), dtype=np.uint8)
+    folder.mkdir()
+    for number, picture in enumerate(pictures):
+        Image.fromarray(picture).save(folder / f"{number}.png")
+    done = run(2, *training(folder, tmp_path / "run", 1))
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "run" / "pictures-32.npy").shape == (12, 32, 32, 3)
 
 
 AVERAGING = """

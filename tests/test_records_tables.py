@@ -18,7 +18,8 @@ import pytest
 
 import repr_eval
 from repr_eval.paper import PAPER_ROWS
-from repr_eval.records import FILE, Record, append_record, commit, locked_records, machine, read_records, versions
+from repr_eval.provenance import commit, machine, versions
+from repr_eval.records import FILE, Record, append_record, locked_records, read_records
 from repr_eval.reports import write_reports
 from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, to_markdown
 
@@ -427,7 +428,7 @@ LEFT_TO_RIGHT = [
     "overview",
     "reports",
 ]
-FREE = {"atomic", "cores", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
+FREE = {"atomic", "cores", "provenance", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
 

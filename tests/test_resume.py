@@ -1,6 +1,7 @@
 """Interrupted training: stopped, killed, cut short by a full disk, and gone on with as if nothing had been."""
 
 import dataclasses
+import errno
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ from dying_training import SETTINGS, SMALL_BATCHES, STEPS, after, go_on, images,
 
 import repr_eval
 from repr_eval.cli import main
+from repr_eval.gan import checkpoint
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER, Recipe
@@ -242,6 +244,66 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     put_aside.unlink()
     go_on(tmp_path)
     assert_same(tmp_path, whole)
+
+
+def test_tensors_that_are_not_those_that_were_stored_are_not_gone_on_with(tmp_path: Path) -> None:
+    go_on(tmp_path, stop=after(11))
+    newest = tmp_path / "checkpoint-000000011.safetensors"
+    content = bytearray(newest.read_bytes())
+    content[-100] ^= 1  # one bit of a tensor; the file can be read as before
+    newest.write_bytes(content)
+    go_on(tmp_path, stop=after(1))
+    assert (tmp_path / f"damaged-{newest.name}").read_bytes() == content
+
+
+def test_checkpoints_that_may_not_be_read_are_not_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on(tmp_path, stop=after(3))
+    before = contents(tmp_path)
+
+    def refused(*_: Any, **__: Any) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "checkpoint-000000003.safetensors")
+
+    monkeypatch.setattr(checkpoint, "safe_open", refused)
+    with pytest.raises(PermissionError, match="checkpoint-000000003"):
+        go_on(tmp_path)
+    assert contents(tmp_path) == before
+
+
+def test_checkpoints_without_settings_are_refused(tmp_path: Path) -> None:
+    go_on(tmp_path, stop=after(1))
+    (tmp_path / "settings.json").unlink()
+    before = contents(tmp_path)
+    for resume in (True, False):
+        with pytest.raises(ValueError, match=r"has checkpoints but no settings\.json"):
+            go_on(tmp_path, resume=resume)
+    assert contents(tmp_path) == before
+
+
+def test_the_settings_tell_what_a_run_was_trained_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def told() -> list[tuple[int, str, int]]:
+        history = json.loads((tmp_path / "settings.json").read_text())["history"]
+        return [(one["from_step"], one["device"], one["threads"]) for one in history]
+
+    threads = torch.get_num_threads()
+    go_on(tmp_path, stop=after(2))
+    go_on(tmp_path, stop=after(2))
+    assert told() == [(0, "cpu", threads)]
+    assert not caplog.records
+    try:
+        torch.set_num_threads(threads + 1)
+        go_on(tmp_path, stop=after(2))
+    finally:
+        torch.set_num_threads(threads)
+    assert told() == [(0, "cpu", threads), (4, "cpu", threads + 1)]
+    assert f"threads {threads} -> {threads + 1}" in caplog.text
+
+
+def test_losses_that_are_none_are_named(tmp_path: Path) -> None:
+    go_on(tmp_path, stop=after(1))
+    with open(tmp_path / "losses.csv", "a") as file:
+        file.write("junk\n")
+    with pytest.raises(ValueError, match=r"losses\.csv: not the losses of a run"):
+        go_on(tmp_path)
 
 
 def test_where_every_checkpoint_is_damaged_the_newest_is_named_and_nothing_is_lost(tmp_path: Path) -> None:

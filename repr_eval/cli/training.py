@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,9 +20,10 @@ from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
-from repr_eval.gan.training import SETTINGS, train
+from repr_eval.gan.training import SETTINGS, check_folder, train
 from repr_eval.gan.weights import export, load_generator, save_weights
-from repr_eval.images.unlabelled import unlabelled_images
+from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
+from repr_eval.ranks import here
 
 
 class _Signals:
@@ -64,7 +66,9 @@ def _graceful_stop() -> Iterator[_Signals]:
 @options.device
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True, help="Run folder.")
-@click.option("--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints.")
+@click.option(
+    "--checkpoint-every", type=click.IntRange(1), default=500, show_default=True, help="Steps between two checkpoints."
+)
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop.")
 @options.data_dir
@@ -87,24 +91,43 @@ def train_gan(
     """
     asked = {"batch_size": batch_size, "lr": lr, "beta1": beta1}
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
-    found = unlabelled_images(data, architecture_named(arch).image_size, data_dir, cache=out)
-    settings = TrainingSettings(
-        data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images), arch=arch,
-        width=width, epochs=epochs, max_steps=max_steps, z_dim=z_dim, z=z, seed=seed, precision=precision,
+    asked_for = TrainingSettings(
+        data=data, data_sha256="", n_images=sys.maxsize, arch=arch, width=width, epochs=epochs, max_steps=max_steps,
+        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=here().count,
         recipe=replace(recipe_named(recipe), **chosen),
     ).resolved()  # fmt: skip
+    # All that can be wrong without the images is said before they are read, which takes a while.
+    on = options.chosen_device(device)
+    if not dry_run:
+        check_folder(out, resume)
+    found = _images(data, architecture_named(arch).image_size, data_dir, out)
+    settings = replace(
+        asked_for, data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images)
+    ).resolved()
     if dry_run:
-        click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
+        if here().first:
+            click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
     with _graceful_stop() as signals:
         result = train(
-            found.images, settings, out, device=options.chosen_device(device), resume=resume,
-            checkpoint_every=checkpoint_every, stop=lambda: signals.received is not None,
+            found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every,
+            stop=lambda: signals.received is not None,
         )  # fmt: skip
     click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
     if not result.finished:
         click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
         raise SystemExit(128 + (signals.received or signal.SIGINT))
+
+
+def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:
+    """The images to train on; of several ranks the first packs a folder, before the others read what it packed."""
+    ranks = here()
+    if not ranks.first:
+        ranks.wait()
+    found = unlabelled_images(data, size, data_dir, cache=out)
+    if ranks.first:
+        ranks.wait()
+    return found
 
 
 @click.command("export-weights")

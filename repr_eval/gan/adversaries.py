@@ -61,13 +61,17 @@ class _Turn(nn.Module):
 
 
 def _averaging(work: Callable[..., Any], networks: list[nn.Module], ranks: Ranks) -> Callable[..., Any]:
-    """`work` itself; with several ranks, such that the gradients it leads to are averaged over them."""
+    """`work` itself; with several ranks, such that the gradients it leads to are averaged over them.
+
+    The sums of gradients are taken in the same order in every step. (Without `find_unused_parameters` it is another one
+    from the second step on, and a run that was resumed would differ in the last bits.)
+    """
     if ranks.count == 1:
         return work
     with warnings.catch_warnings():
         # The argument has a new name in some versions of torch, in which the old one does what it always did.
         warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
-        return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False)
+        return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False, find_unused_parameters=True)
 
 
 class Adversaries:
@@ -161,7 +165,9 @@ class Adversaries:
         """D's adversarial loss, and the weighted sum of its other tasks and penalties."""
         recipe, D = self.recipe, self.discriminator
         penalised = recipe.r1 > 0 and number % recipe.r1_every == 0
-        first = self._view(real, views).requires_grad_(penalised)
+        first = self._view(real, views)
+        if penalised:
+            first = first.detach().requires_grad_()
         maps = list(D.activations(first))
         on_real = D.logits(maps[-1]).float()
         with batch_statistics(D):
@@ -182,7 +188,8 @@ class Adversaries:
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
-        loss.backward()
+        with self.ranks.at_hand():
+            loss.backward()
         self.optimisers[name].step()
 
     def _follow(self, number: int) -> None:

@@ -1,12 +1,17 @@
-"""Checkpoints of a run: safetensors files named by their step, the last two kept, each complete or absent."""
+"""Checkpoints of a run: safetensors files named by their step, the last two kept, each complete or absent.
 
+A file holds the SHA-256 of its tensors, so that one that a disk has damaged is not gone on with.
+"""
+
+import errno
+import hashlib
 import logging
 import re
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from repr_eval.atomic import replacing
@@ -34,13 +39,14 @@ def save_checkpoint(folder: Path, step: int, tensors: dict[str, Tensor]) -> None
 
     Raises ValueError, and stores nothing, if a tensor is not finite; OSError if the disk is full.
     """
+    tensors = {name: tensor.cpu() for name, tensor in tensors.items()}
     for name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"step {step}: {name} holds NaN or infinity; nothing was stored over the last checkpoint")
     path = folder / f"checkpoint-{step:09d}.safetensors"
     with replacing(path) as partial:
         try:
-            save_file({name: tensor.cpu() for name, tensor in tensors.items()}, partial)
+            save_file(tensors, partial, {"sha256": _sha256(tensors)})
         except SafetensorError as error:  # how safetensors reports a full disk
             raise OSError(f"{path}: could not be written ({error}); the last checkpoint is kept") from error
     for _, old in _stored(folder)[:-KEEP]:
@@ -57,16 +63,39 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, 
     damaged: list[Path] = []
     for step, path in reversed(stored):
         try:
-            tensors = load_file(path, device=str(device))
-        except (SafetensorError, OSError):
+            tensors = _read(path)
+        except SafetensorError:
+            damaged.append(path)
+            continue
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
             damaged.append(path)
             continue
         for bad in damaged:
             bad.rename(bad.with_name(f"damaged-{bad.name}"))
             logger.warning("%s: damaged; put aside as damaged-%s, going on from step %d", bad, bad.name, step)
-        return step, tensors
+        return step, {name: tensor.to(device) for name, tensor in tensors.items()}
     if stored:
         raise ValueError(
             f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another --out"
         )
     return None
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        recorded = (file.metadata() or {}).get("sha256")
+    if recorded != _sha256(tensors):
+        raise SafetensorError(f"{path}: its tensors are not those that were stored")
+    return tensors
+
+
+def _sha256(tensors: dict[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes of tensors on the CPU."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

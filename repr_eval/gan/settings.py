@@ -101,6 +101,11 @@ def read_settings(path: Path) -> TrainingSettings:
         raise ValueError(f"{path}: not the settings of a training run ({error})") from error
 
 
+def read_history(path: Path) -> list[dict[str, Any]]:
+    """The stretches (`repr_eval.gan.history`) of the run whose settings, which can be read, are stored at `path`."""
+    return list(json.loads(path.read_text(encoding="utf-8")).get("history", []))
+
+
 def refuse_changes(old: TrainingSettings, new: TrainingSettings, where: Path) -> None:
     """Raise a ValueError that names every setting in which `new` differs from the run stored at `where`."""
     before, after = old.to_json(), new.to_json()

@@ -11,7 +11,9 @@ end discriminator.safetensors and generator.safetensors.
 """
 
 import fcntl
+import gc
 import json
+import logging
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -23,25 +25,31 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.atomic import write_text
+from repr_eval.atomic import naming, write_text
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
+from repr_eval.gan.history import changes, continued, stretch
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.samples import generate, save_grid
-from repr_eval.gan.settings import TrainingSettings, read_settings, refuse_changes
+from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.ranks import Ranks, here
 
 SAMPLES = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
+ASK_EVERY = 10  # steps after which several ranks ask each other whether one is to stop
+TRIED_STEPS = 2  # of a smaller batch after memory ran out: Adam's moments are there from the first on
 COLLAPSE_WINDOW = 500  # steps
 COLLAPSE_LOSS = 1e-3  # a mean D loss below this over the window: the fakes are told apart beyond doubt
 LOG_HEADER = "step,images_seen,d_loss,g_loss\n"
 DISCRIMINATOR, GENERATOR, SETTINGS, LOG = (
     "discriminator.safetensors", "generator.safetensors", "settings.json", "losses.csv",
 )  # fmt: skip
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrainingFailed(ValueError):
@@ -66,12 +74,21 @@ def _exclusive(out: Path) -> Iterator[None]:
         yield
 
 
-def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None:
-    stored = out / SETTINGS
-    if stored.exists():
+def check_folder(out: Path, resume: bool) -> None:
+    """Raise a ValueError where `out` cannot be the folder of a run that is to begin or, with `resume`, to go on."""
+    if (out / SETTINGS).exists():
         if not resume:
             raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
+    elif latest_step(out):
+        raise ValueError(f"{out}: has checkpoints but no {SETTINGS} that says of what; choose another --out")
+
+
+def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool, device: torch.device) -> None:
+    check_folder(out, resume)
+    stored, past = out / SETTINGS, []
+    if stored.exists():
         refuse_changes(read_settings(stored), settings, out)
+        past = read_history(stored)
         if latest_step(out) > settings.total_steps:
             raise ValueError(
                 f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise --epochs "
@@ -80,15 +97,23 @@ def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool) -> None
     for folder in (out, out / "samples"):
         for leftover in folder.glob(".partial-*"):
             leftover.unlink()
-    write_text(stored, json.dumps({"format": 1, "settings": settings.to_json()}, indent=2) + "\n")
+    now = stretch(latest_step(out), device)
+    if past and now["from_step"] and (told := changes(past[-1], now)):
+        logger.warning("%s: goes on with %s: as good, but not to the last bit what it would have been", out, told)
+    content = {"format": 1, "settings": settings.to_json(), "history": continued(past, now)}
+    write_text(stored, json.dumps(content, indent=2) + "\n")
 
 
 def _cut_log(path: Path, step: int) -> list[float]:
     """Leave the log as it was after `step` steps; D's losses in it."""
     lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
-    kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+    try:
+        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
+        losses = [float(line.split(",")[2]) for line in kept]
+    except (ValueError, IndexError) as error:
+        raise ValueError(f"{path}: not the losses of a run ({error}); move it away to go on without them") from error
     write_text(path, LOG_HEADER + "".join(kept))
-    return [float(line.split(",")[2]) for line in kept]
+    return losses
 
 
 class _Log:
@@ -120,7 +145,7 @@ class _Log:
             self.last = (d_loss, g_loss)
         self.waiting.clear()
         if self.ranks.first:
-            with open(self.path, "a") as file:
+            with naming(self.path), open(self.path, "a") as file:
                 file.write("".join(rows))
         if len(self.recent) == COLLAPSE_WINDOW and np.mean(self.recent) < COLLAPSE_LOSS:
             raise TrainingFailed(
@@ -225,7 +250,8 @@ def train(
 ) -> TrainingResult:
     """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`.
 
-    `stop` is asked after every step; once True, the state is stored and the result says `finished=False`.
+    `stop` is asked after every step, of several ranks after every tenth; once True, the state is stored and the result
+    says `finished=False`.
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
     on NaN or collapse. Of several ranks (`repr_eval.ranks`) each calls it; the first one writes.
     """
@@ -238,14 +264,13 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _exclusive(out) if ranks.first else nullcontext():
         if ranks.first:
-            _prepare_folder(out, settings, resume)
+            _prepare_folder(out, settings, resume, device)
         ranks.wait()
         try:
             return _loop(_Run(images, settings, out, device, ranks), checkpoint_every, stop, progress and ranks.first)
         except torch.OutOfMemoryError as error:
             reason = str(error).split(". ")[0]
-        # Here the run is gone, and its memory is free.
-        fits = _batch_that_fits(settings, device)
+        fits = _batch_that_fits(images, settings, device)
         advice = f"a --batch-size of {fits} fits" if fits else "not even 2 images fit; try a smaller --width"
         raise TrainingFailed(
             f"{device} ran out of memory with --batch-size {settings.batch_size} ({reason}): {advice}, in a new --out. "
@@ -253,31 +278,36 @@ def train(
         )
 
 
-def _batch_that_fits(settings: TrainingSettings, device: torch.device) -> int:
-    """The largest batch, of the settings' own halved and halved again, that a step has room for; 0 where none has.
+def _batch_that_fits(images: np.ndarray, settings: TrainingSettings, device: torch.device) -> int:
+    """The largest batch, of the settings' own halved and halved again, that training has room for; 0 where none has.
 
     Of several ranks each takes its share of it.
     """
     size = settings.batch_size // settings.ranks // 2
     while size >= 2:
+        gc.collect()  # networks hold on to themselves in cycles: those of the try before still take room
         if device.type == "cuda":
             torch.cuda.empty_cache()
         smaller = replace(settings, ranks=1, recipe=replace(settings.recipe, batch_size=size))
-        side = architecture_named(settings.arch).image_size
         try:
-            players = Adversaries(smaller, device)
-            noise = torch.zeros(smaller.recipe.n_fakes, settings.z_dim or 0, device=device)
-            players.step(torch.zeros(size, 3, side, side, device=device), noise, 0)
+            _play(images, replace(smaller, max_steps=TRIED_STEPS), device)
             return size * settings.ranks
         except torch.OutOfMemoryError:
             size //= 2
     return 0
 
 
+def _play(images: np.ndarray, settings: TrainingSettings, device: torch.device) -> None:
+    """Train without a folder, for as many steps as the settings say."""
+    players = Adversaries(settings, device)
+    for number, real in enumerate(Batches(images, settings, device).from_step(0)):
+        players.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
+
+
 def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:
     run.restore()
     settings = run.settings
-    stopped = False
+    alone, stopped = run.ranks.count == 1, False
     with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
         for real in run.batches.from_step(run.step):
             run.advance(real)
@@ -285,7 +315,7 @@ def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: 
             if run.step % LOOK_EVERY == 0:
                 run.log.look()
                 bar.set_postfix(d=f"{run.log.last[0]:.3f}", g=f"{run.log.last[1]:.3f}")
-            stopped = run.ranks.any(stop())
+            stopped = (alone or run.step % ASK_EVERY == 0) and run.ranks.any(stop())
             end_of_epoch = run.step % settings.steps_per_epoch == 0
             if stopped or end_of_epoch or run.step % checkpoint_every == 0:
                 run.store()
