@@ -47,7 +47,7 @@ CONTRAST = replace(PAPER, contrast=1.0, augmentation=CROPS)
 FAST = replace(CONTRAST, d_lr_factor=5.0, d_average=0.999)
 LEAN = replace(FAST, rotation=1.0, fakes=0.5, generator_width=0.5)
 
-# Every recipe that was tried, by a name of the study; the table says how each differs from the paper's.
+# Recipes of the study, by name; the table has those that were run, and says how each differs from the paper's.
 TRIED: dict[str, Recipe] = {
     "paper": PAPER,
     "paper-fast": replace(PAPER, d_lr_factor=5.0, d_average=0.999),
@@ -61,6 +61,7 @@ TRIED: dict[str, Recipe] = {
     "contrast-fast": FAST,
     "contrast-rotation-fast": replace(FAST, rotation=1.0),
     "lean": LEAN,
+    "lean-average": replace(LEAN, g_average=0.999),
     "lean-all": replace(LEAN, tasks_read="all"),
     "lean-faster": replace(LEAN, d_lr_factor=10.0),
     "lean-warm": replace(LEAN, temperature=0.5),

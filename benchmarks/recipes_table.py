@@ -98,12 +98,12 @@ def over_seeds(table: pd.DataFrame) -> str:
 
 
 def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
-    """Accuracy against images seen: a point a run, a line through the means of every recipe of `names` and width."""
+    """Accuracy against images seen: a point a run, a line through the means of every recipe, width and precision."""
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
-    for position, ((width, name), runs) in enumerate(chosen.groupby(["width", "recipe"])):
+    for position, ((width, name, precision), runs) in enumerate(chosen.groupby(["width", "recipe", "precision"])):
         means = runs.groupby("images_seen").accuracy.mean()
-        axes.plot(means.index, 100 * means, color=f"C{position}", label=f"{name}, width {width:g}")
+        axes.plot(means.index, 100 * means, color=f"C{position}", label=f"{name}, width {width:g}, {precision}")
         axes.plot(runs.images_seen, 100 * runs.accuracy, "o", color=f"C{position}", markersize=4)
     axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)")
     axes.legend()

@@ -14,13 +14,14 @@ from typing import Any
 import click
 
 from repr_eval.atomic import write_text
-from repr_eval.gan.settings import read_settings
+from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
 from repr_eval.provenance import machine, versions
 from repr_eval.records import read_records
 from repr_eval.tables import whole
 
+SETTINGS_OF = {"L2-SVM": "C", "kNN": "k"}  # what the chosen setting of a classifier is called
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED, RESULTS = ROOT / "pretrained", ROOT / "benchmarks" / "results"
 
@@ -36,7 +37,8 @@ def results_of(weights_sha256: str) -> list[dict[str, Any]]:
     return [
         {
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
-            "draws": len(record.test_correct), "bn": record.representation["bn"], "C": record.C,
+            "draws": len(record.test_correct), "bn": record.representation["bn"],
+            "classifier": record.classifier, SETTINGS_OF.get(record.classifier, "setting"): record.C,
             "validation_accuracy": round(
                 sum(record.validation_correct[repr(record.C)])
                 / record.validation_n / len(record.validation_correct[repr(record.C)]), 6
@@ -63,7 +65,8 @@ def main(run: Path, name: str, command: str, commit: str, hours: float, best: bo
         export(source, PRETRAINED / file)
     _, info = read_tensors(run / DISCRIMINATOR)
     sha256 = weights_hash(load_discriminator(PRETRAINED / f"{name}.safetensors")[0])
-    settings = read_settings(run / SETTINGS)
+    settings, past = read_settings(run / SETTINGS), read_history(run / SETTINGS)
+    trained_on = past[-1] if past else {"machine": machine("no GPU"), "versions": versions()}
     path = PRETRAINED / "manifest.json"
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"best": name, "models": {}}
     manifest["models"][name] = {
@@ -71,7 +74,8 @@ def main(run: Path, name: str, command: str, commit: str, hours: float, best: bo
         "weights_sha256": sha256,
         "command": command,
         "data": settings.data, "data_sha256": settings.data_sha256, "n_images": settings.n_images,
-        "seed": settings.seed, "commit": commit, "hardware": machine("no GPU"), "versions": versions(),
+        "seed": settings.seed, "commit": commit,
+        "hardware": trained_on["machine"], "versions": trained_on["versions"],
         "hours": hours, "steps": info.settings["steps"], "images_seen": info.images_seen,
         "results": results_of(sha256),
     }  # fmt: skip

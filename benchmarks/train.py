@@ -7,7 +7,6 @@ it, to benchmarks/results.
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -50,7 +49,10 @@ class Ours:
         self.settings, self.device = settings, device
 
     def seconds(self, steps: int) -> list[float]:
-        """Of `steps` steps, each with its batch's loading; the first, which warms up, is left out."""
+        """Of `steps` steps, each with its batch's loading; the first, which warms up, is left out.
+
+        On a GPU, which is only waited for before and after them, each counts as their mean.
+        """
         times: list[float] = []
 
         def stop() -> bool:
@@ -62,15 +64,20 @@ class Ours:
         with tempfile.TemporaryDirectory() as folder:
             settings = replace(self.settings, max_steps=steps + 1)
             train(noise_images(), settings, Path(folder), device=self.device, stop=stop, progress=False)
-        return list(np.diff(times))
+        return on_device(list(np.diff(times)), self.device)
+
+
+def on_device(seconds: list[float], device: torch.device) -> list[float]:
+    """Seconds of steps, as timed on a CPU; on a GPU, where a step only asks for its work, their mean for each."""
+    return seconds if device.type == "cpu" else [sum(seconds) / len(seconds)] * len(seconds)
 
 
 def plain_seconds(gan: PlainGan, steps: int) -> list[float]:
     times = [time.perf_counter()]
     for _ in range(steps):
-        gan.step()
+        gan.step()  # which reads its losses, and so waits for the device
         times.append(time.perf_counter())
-    return list(np.diff(times))
+    return on_device(list(np.diff(times)), gan.device)
 
 
 def rate(seconds: list[float], batch: int) -> dict[str, float]:
@@ -82,25 +89,33 @@ def rate(seconds: list[float], batch: int) -> dict[str, float]:
     }
 
 
-def fixed_costs(width: float, precision: str) -> dict[str, float]:
+# A process counts its parent's peak memory as its own: a small one starts the command and tells that command's peak.
+LAUNCHER = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL, "
+    "stderr=subprocess.DEVNULL); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def fixed_costs(width: float, precision: str, device: torch.device) -> dict[str, float]:
     """Seconds from the command to its first step's end, seconds and bytes of a checkpoint, peak memory."""
     with tempfile.TemporaryDirectory() as folder:
         out, data = Path(folder) / "run", Path(folder) / "images.npy"
         np.save(data, noise_images())
         command = [sys.executable, "-m", "repr_eval", "train-gan", "--data", str(data), "--width", str(width),
-                   "--precision", precision, "--out", str(out), "--max-steps"]  # fmt: skip
+                   "--precision", precision, "--device", str(device), "--max-steps", "1",
+                   "--out", str(out)]  # fmt: skip
         started = time.perf_counter()
-        subprocess.run([*command, "1"], check=True, capture_output=True)
+        launched = subprocess.run([sys.executable, "-c", LAUNCHER, *command], check=True, capture_output=True)
         to_first = time.perf_counter() - started
         checkpoint = next(out.glob("checkpoint-*"))
-        tensors = load_file(checkpoint)
+        tensors = {name: tensor.to(device) for name, tensor in load_file(checkpoint).items()}
         started = time.perf_counter()
         save_checkpoint(Path(folder), 1, tensors)
         return {
             "seconds_of_a_command_with_one_step": round(to_first, 2),
             "seconds_of_a_checkpoint": round(time.perf_counter() - started, 3),
             "checkpoint_megabytes": round(checkpoint.stat().st_size / 1e6, 1),
-            "peak_memory_megabytes": round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3),
+            "peak_memory_megabytes": round(int(launched.stdout) / 1e3),
         }
 
 
@@ -139,7 +154,7 @@ def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict
             precision: round(rates[f"paper, {precision}"]["images_a_second"] / limit, 2)
             for precision, limit in limits.items()
         },
-        "fixed": fixed_costs(width, "bf16"),
+        "fixed": fixed_costs(width, "bf16", device),
     }
 
 
@@ -148,7 +163,7 @@ def markdown(stored: dict[str, Any]) -> str:
     lines = [
         f"Written by `{stored['command']}` on {stored['machine']}, commit {stored['commit'][:7]}.",
         "Plain is a DCGAN in the manner of PyTorch's own example (float32, NCHW, DataLoader). The limit is what the",
-        "convolutions and products of a step take at the rate that this machine reaches on each of them alone.",
+        "convolutions of a step take at the rate that this machine reaches on each of them alone.",
         "",
         "| width | training | images/s, median step | times plain | limit, images/s | share of it |",
         "|---:|---|---:|---:|---:|---:|",
@@ -182,10 +197,11 @@ def markdown(stored: dict[str, Any]) -> str:
 @click.command()
 @click.option("--width", "widths", multiple=True, type=float, default=(0.5, 1.0), show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="Turns that each takes.")
-@click.option("--steps", default=5, show_default=True, help="Steps in a turn.")
+@click.option("--steps", type=int, help="Steps in a turn. Default: 5, on a GPU 200.")
 @click.option("--device", default="cpu", show_default=True)
-def main(widths: tuple[float, ...], rounds: int, steps: int, device: str) -> None:
+def main(widths: tuple[float, ...], rounds: int, steps: int | None, device: str) -> None:
     """Measure, print and store."""
+    steps = steps or (5 if device == "cpu" else 200)
     results = {
         "command": f"python -m benchmarks.train {' '.join(sys.argv[1:])}".strip(),
         "machine": machine("no GPU" if device == "cpu" else device), "versions": versions(), "commit": commit(),

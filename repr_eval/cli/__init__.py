@@ -38,6 +38,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
+        if "LOCAL_RANK" in os.environ:
+            # Of torchrun's ranks each would print advice of torch's on how they share gradients. Read at its import.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         module, function = COMMANDS[cmd_name].split(":")
         command = getattr(importlib.import_module(module), function)
         assert isinstance(command, click.Command)

@@ -113,9 +113,11 @@ def train_gan(
             found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every,
             stop=lambda: signals.received is not None,
         )  # fmt: skip
-    click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
+    if here().first:
+        click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
     if not result.finished:
-        click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
+        if here().first:
+            click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
         raise SystemExit(128 + (signals.received or signal.SIGINT))
 
 
