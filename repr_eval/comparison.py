@@ -1,13 +1,15 @@
 """Every method beside the figure that is published for it: what `--all` measures, and the table and chart of it.
 
-The table has one row for every method, classifier and seed: of several records the one with the most draws, then the
-newest, with batch-norm statistics as the protocols have them. Of the paper's rows those that nothing here measures
-stand there as well. Digits that are drawn by this package are no measure of a method: no published figure stands beside
-them.
+The table has one row for every representation, classifier and seed: of several records the one with the most draws,
+then the newest, with batch-norm statistics as the protocols have them. Where the best C was at the end of a protocol's
+grid, a record with a wider grid takes the place of that. Of the paper's rows those that nothing here measures stand
+there as well. Digits that are drawn by this package are no measure of a method: no published figure stands beside them.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,17 @@ import pandas as pd
 
 from repr_eval.paper import PaperRow, counterpart, paper_rows
 from repr_eval.records import L2_SVM, Record
-from repr_eval.tables import TABLES, Row, family, full_method, interval_cell, markdown_line, measured_row, newest, whole
+from repr_eval.tables import (
+    TABLES,
+    C_cell,
+    Row,
+    family,
+    interval_cell,
+    markdown_line,
+    measured_row,
+    newest,
+    whole,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,11 +38,12 @@ GENERATED = "house-numbers-generated"  # images.house_numbers.NAME, which would 
 MEASURED = {
     "trained_on": "trained_on", "units": "max_units", "features": "features", "measured": "rate",
     "std_of_draws": "std_of_draws", "ci95_low": "ci95_low", "ci95_high": "ci95_high", "ci95_of": "ci95_of",
-    "seconds": "seconds", "seed": "seed", "record": "record",
+    "setting": "C", "at_edge": "C_at_edge", "seconds": "seconds", "seed": "seed", "record": "record",
 }  # fmt: skip
 COLUMNS = ["protocol", "data", "labels", "method", "classifier", "trained_on", "units", "features", "paper"]
 COLUMNS += [name for name in MEASURED if name not in COLUMNS]
 BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
+OWN_GRID = "/own-C"  # ends the name of a protocol of which another grid than its own was searched
 
 
 @dataclass(frozen=True)
@@ -50,9 +63,24 @@ class Compared:
     row: Row | None = None
 
     @property
+    def published_cell(self) -> str:
+        """The published rate in percent, and of what it is where that is not the test set; "" where there is none."""
+        if self.published is None or self.paper is None:
+            return ""
+        return f"{100 * self.published:.2f}" + f" ({self.paper.of})" * bool(self.paper.of)
+
+    @property
     def panel(self) -> tuple[str, str, int]:
         """What is compared with each other: lines of one protocol, data set and number of labels."""
         return self.protocol, self.data, self.labels
+
+    @property
+    def trained_on(self) -> str:
+        return self.row.trained_on if self.row else ""
+
+    @property
+    def seed(self) -> int | None:
+        return self.row.seed if self.row else None
 
     @property
     def rate(self) -> float:
@@ -64,17 +92,23 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     """The lines of `table` ("cifar10", ...), the best first within a protocol, data set and number of labels."""
     measure = TABLES[table]
     best: dict[tuple[object, ...], Record] = {}
+    wider: dict[tuple[object, ...], Record] = {}
     for record in newest(records):
         if family(record.protocol) != table or not whole(record) or record.representation.get("bn", "") not in BN:
             continue
         # Without the draws' lists, of which one record may have more than another.
         key = (
-            record.protocol, record.dataset["name"], record.labels, full_method(record), record.trained_on,
-            record.classifier, record.seed,
+            record.protocol.removesuffix(OWN_GRID), record.dataset["name"], record.labels, record.classifier,
+            record.seed, _made_by(record),
         )  # fmt: skip
-        if key not in best or len(record.test_correct) >= len(best[key].test_correct):
-            best[key] = record
-    lines = [_measured(record, measure) for record in best.values()]
+        those = wider if record.protocol.endswith(OWN_GRID) else best
+        if key not in those or len(record.test_correct) >= len(those[key].test_correct):
+            those[key] = record
+    for place, record in wider.items():
+        if place in best and best[place].C_at_edge and not record.C_at_edge:
+            best[place] = replace(record, protocol=best[place].protocol)
+    making = _seconds_of_making(records)
+    lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
     found = {(line.panel, line.paper) for line in lines}
     for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
         for paper in () if data.startswith(GENERATED) else paper_rows(table):
@@ -84,8 +118,39 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
 
 
-def _measured(record: Record, measure: str) -> Compared:
+def _made_by(record: Record) -> str:
+    """What decides a record's features, the images included."""
+    settings = {name: value for name, value in record.representation.items() if name != "stored_as"}
+    return json.dumps(
+        [settings, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"]], sort_keys=True
+    )
+
+
+def _seconds_of_making(records: list[Record]) -> dict[str, float]:
+    """How long features took to make; a record of features that were in the store already says 0."""
+    longest: dict[str, float] = {}
+    for record in records:
+        key = _made_by(record)
+        longest[key] = max(longest.get(key, 0.0), record.seconds.get("features", 0.0))
+    return longest
+
+
+def _told_apart(lines: list[Compared]) -> list[Compared]:
+    """Lines that would read alike get the layers, and where these are the same their records, added to the method."""
+    for told in ("layers", "record"):
+        alike = Counter((line.panel, line.method, line.trained_on, line.classifier, line.seed) for line in lines)
+        lines = [
+            line
+            if line.row is None or alike[line.panel, line.method, line.trained_on, line.classifier, line.seed] == 1
+            else replace(line, method=f"{line.method}, {told} {getattr(line.row, told)}")
+            for line in lines
+        ]
+    return lines
+
+
+def _measured(record: Record, measure: str, making: float) -> Compared:
     row, paper = measured_row(record, measure), _counterpart(record)
+    row = replace(row, seconds=(row.seconds or 0.0) - record.seconds.get("features", 0.0) + making)
     rate = None if paper is None else _rate(paper, measure)
     return Compared(row.protocol, row.data, record.labels, row.method, record.classifier, paper, rate, row)
 
@@ -94,7 +159,7 @@ def _counterpart(record: Record) -> PaperRow | None:
     if record.dataset["name"].startswith(GENERATED):
         return None
     untrained = record.representation.get("representation") == "discriminator" and record.trained_on == "nothing"
-    return counterpart(record.protocol, record.representation, record.classifier, not untrained)
+    return counterpart(record.protocol, record.labels, record.representation, record.classifier, not untrained)
 
 
 def _rate(paper: PaperRow, measure: str) -> float:
@@ -125,23 +190,22 @@ def to_markdown(lines: list[Compared], measure: str) -> str:
         text = [
             f"### {title}", "",
             f"| method | classifier | trained on | units | features | paper {measure} % | measured {measure} % "
-            "| std of draws | 95% interval | of | seconds | seed | record |",
-            "|---|---|---|---:|---:|---:|---:|---:|---|---|---:|---:|---|",
+            "| std of draws | 95% interval | of | C or k | seconds | seed | record |",
+            "|---|---|---|---:|---:|---:|---:|---:|---|---|---:|---:|---:|---|",
         ]  # fmt: skip
         sections.append("\n".join(text + [_markdown_line(line) for line in panel]))
     return "\n\n".join(sections) + "\n"
 
 
 def _markdown_line(line: Compared) -> str:
-    published = None if line.published is None else f"{100 * line.published:.2f}"
     row = line.row
     if row is None:
-        return markdown_line((line.method, "", "", "", "", published, "not measured", *[""] * 6))
+        return markdown_line((line.method, "", "", "", "", line.published_cell, "not measured", *[""] * 7))
     spread = None if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
     return markdown_line((
-        row.method, line.classifier, row.trained_on, row.max_units and f"{row.max_units:,}",
-        row.features and f"{row.features:,}", published, f"{100 * row.rate:.2f}", spread, interval_cell(row),
-        row.ci95_of, f"{row.seconds:,.0f}", row.seed, row.record,
+        line.method, line.classifier, row.trained_on, row.max_units and f"{row.max_units:,}",
+        row.features and f"{row.features:,}", line.published_cell, f"{100 * row.rate:.2f}", spread, interval_cell(row),
+        row.ci95_of, C_cell(row), f"{row.seconds:,.0f}", row.seed, row.record,
     ))  # fmt: skip
 
 
@@ -173,7 +237,7 @@ def _bars(axes: "Axes", panel: list[Compared]) -> None:
         if line.row:
             colour = "C0" if line.classifier == L2_SVM else "C1"
             axes.barh(place, 100 * line.row.rate, color=colour, alpha=0.75)
-            low, high = line.row.ci95_low or line.row.rate, line.row.ci95_high or line.row.rate
+            low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
             error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]
             axes.errorbar(100 * line.row.rate, place, xerr=error, color="black", capsize=3)
         if line.published is not None:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from repr_eval.features.learned import LEARNED
 from repr_eval.features.representations import Description, Representation
-from repr_eval.features.store import stored_features
+from repr_eval.features.store import has, remove, stored_features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
@@ -87,6 +89,8 @@ def extracted(data: LabelledImages, representation: Representation, place: Place
     """Both splits' features, from the store or made and stored."""
     started = time.perf_counter()
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
+    if LEARNED in adapted.description.settings:
+        _forget_halves(data, adapted.description, place)
     train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
     ranks = here()
     ranks.wait()
@@ -116,6 +120,7 @@ def measure(
         seed=seed,
         lists_sha256=save_lists(place.out / "draws", outcome.lists),
         classifier=outcome.classifier,
+        classifier_settings=outcome.classifier_settings,
         C=outcome.validation.C,
         C_at_edge=outcome.validation.at_edge,
         validation_n=outcome.validation.n,
@@ -137,16 +142,33 @@ def measure(
     return record
 
 
+def _forget_halves(data: LabelledImages, description: Description, place: Place) -> None:
+    """Of what is learned anew before features are made, both splits' are stored, or none.
+
+    A network that is trained again, on more threads say, is not the same to the last bit.
+    """
+    keys = [_key(split, description, place) for split in (data.train, data.test)]
+    there = [has(place.store, key) for key in keys]
+    if any(there) and not all(there) and here().first:
+        remove(place.store, keys[there.index(True)])
+    here().wait()
+
+
+def _key(split: Split, description: Description, place: Place) -> dict[str, Any]:
+    """What a split's features are stored under."""
+    images = {"images": split.pixel_fingerprint, "order": split.fingerprint}
+    return {**description.settings, **images, "precision": place.precision}
+
+
 def features_of(split: Split, representation: Representation, place: Place) -> Features:
     """The split's features, from the store or made and stored."""
     description = representation.description
-    settings = {**description.settings, "images": split.pixel_fingerprint, "order": split.fingerprint}
 
     def fill(out: np.ndarray) -> None:
         representation.fill(split.images, out)
 
     shape = (len(split.labels), description.n_features)
-    X = stored_features(place.store, settings | {"precision": place.precision}, shape, fill)
+    X = stored_features(place.store, _key(split, description, place), shape, fill)
     return Features(X, split.labels)
 
 

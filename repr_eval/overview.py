@@ -37,14 +37,14 @@ def to_markdown(lines: Iterable[Compared]) -> str:
     """
     found: dict[tuple[str, str], Method] = {}
     columns: dict[Column, None] = {}
-    for line in lines:
+    # Of several seeds of one method the first, whatever it found.
+    for line in sorted(lines, key=lambda line: line.seed or 0):
         if line.data.startswith(GENERATED):
             continue
         by_neighbours = line.classifier.startswith(NEIGHBOURS)
         name = line.method if by_neighbours or line.classifier in ("", L2_SVM) else f"{line.method}, {line.classifier}"
-        trained_on = line.row.trained_on if line.row else ""
         column = (line.panel, by_neighbours)
-        found.setdefault((name, trained_on), Method(name, trained_on)).cells.setdefault(column, line)
+        found.setdefault((name, line.trained_on), Method(name, line.trained_on)).cells.setdefault(column, line)
         columns[column] = None
     order = sorted(columns, key=lambda column: (list(TABLES).index(family(column[0][0])), column[0], column[1]))
     methods = sorted(found.values(), key=lambda method: method.place(order))
@@ -71,5 +71,5 @@ def _cell(line: Compared | None) -> str:
     if line is None:
         return ""
     measured = [f"{100 * line.row.rate:.2f}"] if line.row else []
-    published = [] if line.published is None else [f"({100 * line.published:.2f})"]
+    published = [f"({line.published_cell.replace('(', '').replace(')', '')})"] if line.published_cell else []
     return " ".join(measured + published)

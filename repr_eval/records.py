@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,7 @@ class Record:
     commit: str
     command: str
     classifier: str = L2_SVM
+    classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     format: int = FORMAT
 
     @property
@@ -61,6 +62,8 @@ class Record:
         content = asdict(self)
         if self.classifier == L2_SVM:
             del content["classifier"]  # so that a line, and with it the id, is what it was before there were others
+        if not self.classifier_settings:
+            del content["classifier_settings"]
         return json.dumps(content, sort_keys=True)
 
 
@@ -96,7 +99,7 @@ def read_records(folder: Path) -> list[Record]:
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             content = json.loads(line)
-            if content.get("format") != FORMAT or set(content) | {"classifier"} != known:
+            if content.get("format") != FORMAT or set(content) | {"classifier", "classifier_settings"} != known:
                 raise ValueError(f"not a record of format {FORMAT}")
             records.append(_checked(Record(**content)))
         except (ValueError, AttributeError, TypeError) as error:
@@ -119,6 +122,7 @@ def _checked(record: Record) -> Record:
         "n_features": isinstance(record.n_features, int),
         "C": isinstance(record.C, numbers),
         "classifier": isinstance(record.classifier, str),
+        "classifier_settings": isinstance(record.classifier_settings, dict),
         "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
         "test_n": isinstance(record.test_n, int) and record.test_n > 0,
         "test_correct": isinstance(counts, list)

@@ -4,6 +4,7 @@ Made from records alone, like `tables`: a group of records that differ in nothin
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LAYERS = re.compile(r"(\d+)(?:-(\d+))? of \d+$")  # as features.representations.named_layers has it
 BN_ORDER = ("recomputed", "at-hand", "running")
 
 
@@ -40,7 +42,7 @@ class StudyRow:
 def layer_study(records: list[Record]) -> list[StudyRow]:
     """One row for every range of layers, of networks measured with several: the first so many, then others."""
     rows = []
-    for number, group in enumerate(_groups(records, ("layer_range",), "layers")):
+    for number, group in enumerate(_groups(records, ("layer_range",), lambda r: _range(r)[0] > 0)):
         for first, last, record in sorted(
             ((*_range(r), r) for r in group), key=lambda found: (found[0] > 1, found[:2])
         ):
@@ -51,7 +53,7 @@ def layer_study(records: list[Record]) -> list[StudyRow]:
 def batch_norm_study(records: list[Record]) -> list[StudyRow]:
     """One row for every kind of batch-norm statistics, of networks measured with several."""
     rows = []
-    for number, group in enumerate(_groups(records, ("bn", "bn_images"), "bn")):
+    for number, group in enumerate(_groups(records, ("bn", "bn_images"), _has_statistics)):
         modes = {record.representation["bn"]: _study_row(record, number) for record in group}
         base = modes[BN_ORDER[0]].row.rate if BN_ORDER[0] in modes else None
         for mode in BN_ORDER:
@@ -61,21 +63,21 @@ def batch_norm_study(records: list[Record]) -> list[StudyRow]:
     return rows
 
 
+def _has_statistics(record: Record) -> bool:
+    return record.representation.get("representation") == "discriminator" and "bn" in record.representation
+
+
 def _range(record: Record) -> tuple[int, int]:
-    first, last = record.representation.get("layer_range", (1, record.representation["layers"]))
-    return first, last
+    """The first and the last of the layers that features are of, from 1; (0, 0) where a record names none."""
+    found = LAYERS.match(record.layers)
+    return (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
 
 
-def _groups(records: list[Record], choice: tuple[str, ...], needed: str) -> Iterator[list[Record]]:
-    """Records of discriminators alike but for the settings `choice`, where there are several."""
+def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Record], bool]) -> Iterator[list[Record]]:
+    """Those of the records that fit which are alike but for the settings `choice`, where there are several."""
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
-        settings = record.representation
-        if (
-            settings.get("representation") == "discriminator"
-            and needed in settings
-            and family(record.protocol) in TABLES
-        ):
+        if fits(record) and family(record.protocol) in TABLES:
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 

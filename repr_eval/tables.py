@@ -13,6 +13,7 @@ from repr_eval.paper import PaperRow, paper_rows
 from repr_eval.records import L2_SVM, Record
 
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
+SUPERVISED = "supervised"  # how the names of classifiers begin that learn features too, from the labels
 CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
 TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
 
@@ -67,9 +68,11 @@ def measured_row(record: Record, measure: str) -> Row:
         if measure == "error":
             low, high = 1 - high, 1 - low
         std, of = None, "test images"
+    supervised = record.classifier.startswith(SUPERVISED)
+    trained_on = "the labelled images" if supervised else record.trained_on
     return Row(
         record.protocol, record.dataset["name"], full_method(record), record.classifier, "measured",
-        record.trained_on, record.layers, record.n_features, record.max_units, record.labels, len(rates), mean, std,
+        trained_on, record.layers, record.n_features, record.max_units, record.labels, len(rates), mean, std,
         low, high, of, None, record.C, record.C_at_edge, str(record.representation.get("bn", "")), record.seed,
         record.largest_gap, sum(record.seconds.values()), record.id,
     )  # fmt: skip

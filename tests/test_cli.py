@@ -201,7 +201,8 @@ def test_the_job_leaves_a_run_a_record_a_measurement_and_tables(job: Path) -> No
         "discriminator.safetensors", "generator.safetensors", "losses.csv", "samples/epoch-001.png", "settings.json",
     }  # fmt: skip
     assert [name for name in files(job / "results") if not name.startswith("draws/")] == [
-        "digits-methods.csv", "digits-methods.md", "digits-methods.png", "digits.csv", "digits.md", "records.jsonl",
+        "digits-methods.csv", "digits-methods.md", "digits-methods.png", "digits.csv", "digits.md", "overview.md",
+        "records.jsonl",
         "svhn-methods.csv", "svhn-methods.md", "svhn-methods.png", "svhn.csv", "svhn.md",
     ]  # fmt: skip
     assert len(read_records(job / "results")) == 4

@@ -1,7 +1,7 @@
 """The supervised CNN: planted classes, chance, what may not influence a training, every hyperparameter in use."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -308,7 +308,7 @@ def test_names_and_settings_tell_everything() -> None:
     assert len(published.grid or ()) == 64
     assert small.settings["seed"] == 3
     assert small.settings["width"] == 0.5
-    assert small.settings["space"]["lr"] == LR
+    assert small.settings["tried"][2] == asdict(configuration(3, 2, mirror=False))
 
 
 @pytest.mark.parametrize(

@@ -53,8 +53,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, None)
     load = _loading(load_cifar10, settings)
     if everything:
-        words = ("--labels-per-class", str(LOW_LABELS), "--draws", str(draws or LOW_DRAWS))
-        jobs.run_all([few] if labels_per_class else [full, replace(few, words=words)], load, settings)
+        jobs.run_all([few] if labels_per_class else [full, few], load, settings)
     else:
         jobs.run(few if labels_per_class else full, load, settings)
 
@@ -76,7 +75,9 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
     if labels < 10 or labels % 10:
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
     load = _loading(load_svhn, settings)
-    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, {"labels": labels, "draws": draws}, labels)
+    asked = {"labels": labels, "draws": draws}
+    words = ("--labels", str(labels), "--draws", str(draws))
+    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, asked, labels, words)
     if everything:
         jobs.run_all([few], load, settings)
     else:
@@ -119,7 +120,8 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     job = jobs.job(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
-        raise ValueError(f"--weights {settings['weights']}: {job.representation.description.method} have no layers")
+        named = settings["weights"] or settings["encoder"]
+        raise ValueError(f"{named}: no layers of it can be told apart; whole networks have some, --pool names others")
     protocol = few.bound(job)
     images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
     found = extracted(images, job.representation, job.place)
@@ -133,7 +135,8 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
 
 def _low_labels(family: str, per_class: int, draws: int) -> Run:
     settings = {"per_class": per_class, "draws": draws}
-    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class)
+    words = ("--labels-per-class", str(per_class), "--draws", str(draws))
+    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class, words)
 
 
 def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:

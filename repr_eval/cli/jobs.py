@@ -37,6 +37,7 @@ CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
 }
 SUPERVISED = ("cnn", "cnn-small")
+OF_RUNS = ("--labels-per-class", "--labels", "--draws")  # options that say which protocol is run, and with what
 ARCHS = {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}  # of these, by table
 SETTINGS = {one.name: one.setting for one in (L2_SVM, NEAREST_NEIGHBOURS)}
 
@@ -93,7 +94,7 @@ class Run:
     Cs: tuple[float, ...]
     settings: dict[str, int]
     labels: int | None  # None for all
-    words: tuple[str, ...] = ()  # that ask for it on the command line, where the command at hand does not
+    words: tuple[str, ...] = ()  # that ask for it on the command line
 
     def bound(self, job: Job) -> Protocol:
         """The protocol with everything that it takes but the features."""
@@ -128,25 +129,50 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
             raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
     if settings["classifier"] != "svm":
         raise ValueError("--all compares every classifier; leave out --classifier")
+    first = _compared(*COMPARED[0], settings)
+    job(runs[0].family, first)  # what is wrong with the options is said before data is loaded, or fetched
     data = load()
-    given = [word for word in sys.argv[1:] if word != "--all"]
+    failed = []
     for weights, classifier in COMPARED:
-        chosen = _compared(weights, classifier, settings)
-        added = ["--weights", chosen["weights"]] if weights else []
-        if weights and weights.startswith("random"):
-            added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
         for one in runs:
-            command = [*given, *one.words, *added, "--classifier", classifier]
-            one_job = job(one.family, chosen, command)
-            found = recorded(
-                one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
-                one.labels or len(data.train.labels), one.settings.get("draws", 1), one_job.seed,
-            )  # fmt: skip
-            if found:
-                click.echo(f"recorded: {summary(found, TABLES[one.family])}")
-                continue
-            _measure(one, data, one_job)
-            reports(settings["out"])
+            try:
+                _measure_once(one, data, weights, classifier, settings)
+            except (ValueError, MemoryError) as error:
+                failed.append(f"{weights or 'the shipped model'} with {classifier}: {error or type(error).__name__}")
+                click.echo(f"failed: {failed[-1]}", err=True)
+    if failed:
+        raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
+
+
+def _measure_once(
+    one: Run, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
+) -> None:
+    """Measure one method of the comparison, unless it is recorded."""
+    chosen = _compared(weights, classifier, settings)
+    added = ["--weights", chosen["weights"]] if weights else []
+    if weights and weights.startswith("random"):
+        added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
+    one_job = job(one.family, chosen, [*_given(), *one.words, *added, "--classifier", classifier])
+    found = recorded(
+        one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
+        one.labels or len(data.train.labels), one.settings.get("draws", 1), one_job.seed,
+    )  # fmt: skip
+    if found:
+        click.echo(f"recorded: {summary(found, TABLES[one.family])}")
+        return
+    _measure(one, data, one_job)
+    reports(settings["out"])
+
+
+def _given() -> list[str]:
+    """The words of the command at hand but for --all and what a `Run` has in its own words."""
+    words, own = [], False
+    for word in sys.argv[1:]:
+        named = word.partition("=")[0] in OF_RUNS
+        if not own and not named and word != "--all":
+            words.append(word)
+        own = named and "=" not in word  # its value comes next
+    return words
 
 
 def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -192,7 +218,7 @@ def _encoder(settings: dict[str, Any], device: torch.device) -> Representation:
     if settings["bn"] != "recomputed":
         raise ValueError(f"--bn {settings['bn']}: a network of --encoder is taken as it is; leave it out")
     mean, std = (_three(f"--{name}", settings[name]) for name in ("mean", "std"))
-    layers = tuple(settings["pool"].split(",")) if settings["pool"] else ()
+    layers = tuple(name.strip() for name in settings["pool"].split(",")) if settings["pool"] else ()
     return encoder(settings["encoder"], layers, settings["image_size"], mean, std, device=device, seed=settings["seed"])
 
 

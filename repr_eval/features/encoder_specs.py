@@ -50,6 +50,8 @@ class Found:
     trained_on: str
     sources: tuple[object, ...] = ()  # things whose source files decide the features, beside the network's classes
     file_sha256: str | None = None
+    callable: str | None = None  # of code: the name of what was called, or taken
+    seed: int | None = None  # of initial weights, where code may have drawn some
 
 
 def found(spec: str, device: torch.device, seed: int) -> Found:
@@ -125,7 +127,10 @@ def _from_code(spec: str, seed: int) -> Found:
     with telling(f"encoder {spec}"):
         made = made_by(thing, seed)
     said = getattr(made, "trained_on", "not said")
-    return Found("code", str(getattr(made, "method_name", name)), made, str(said), (module, thing))
+    own = None if made is thing else seed
+    return Found(
+        "code", str(getattr(made, "method_name", name)), made, str(said), (module, thing), callable=name, seed=own
+    )
 
 
 def _imported(where: str) -> ModuleType:
@@ -177,6 +182,10 @@ def _kind_of(path: Path) -> str:
         raise ValueError(f"{path}: {what}; {instead}")
     with zipfile.ZipFile(path) as archive:
         records = {name.partition("/")[2] for name in archive.namelist()}
+        with telling(f"{path}: cannot be read"):
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{path}: is damaged ({damaged} is not what was stored); {instead}")
         if "constants.pkl" in records:
             return "torchscript"  # read in C++, as data of TorchScript's own types
         if "archive_format" not in records:
@@ -234,7 +243,9 @@ def _from_package(spec: str, seed: int) -> Found:
         if package == "timm":
             return models.create_model(name, pretrained=bool(weights), num_classes=0)
         wanted = {"": None, "pretrained": "DEFAULT"}.get(weights, weights)
-        return models.get_model(name, weights=wanted)
+        # Networks that are built on another one bring that one's trained weights along, unless told not to.
+        backbone = "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
+        return models.get_model(name, weights=wanted, **{"weights_backbone": None} if backbone else {})
 
     with telling(f"encoder {spec}"):
         made = made_by(build, seed)

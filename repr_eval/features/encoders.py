@@ -9,8 +9,9 @@ shape:
 - maps [N, C, H, W] as the maximum over each cell of a 4x4 grid, flattened; of fewer cells where a side is below 4, and
   of cells that torch's adaptive pooling chooses where a side is no multiple of 4.
 
-The network gets float32 [N, 3, S, S] in evaluation mode. Not in the key of stored features: what the code reads beside
-its own source files (other modules' functions, other files, the environment). Change that, and name another store.
+The network gets float32 [N, 3, S, S] in evaluation mode. In the key of stored features are its structure, weights, name
+and source files, and what it answers to a few images of noise, in round numbers. A change elsewhere (another module, a
+file it reads) that leaves those answers as they were is not noticed: name another store then.
 """
 
 from abc import ABC, abstractmethod
@@ -105,6 +106,11 @@ def checked(outputs: Callable[[np.ndarray], list[Tensor]], size: int, what: str)
     return together
 
 
+def answers(outputs: list[Tensor]) -> list[list[str]]:
+    """Mean and standard deviation of each output, to three digits: what the key of features knows its values by."""
+    return [[f"{output.mean().item():.3g}", f"{output.std().item():.3g}"] for output in outputs]
+
+
 class _Encoder(ABC):
     """What the two kinds have in common: features are `_outputs`, each [N, units, positions], side by side."""
 
@@ -136,7 +142,9 @@ class _Encoder(ABC):
             content = {**weights, "sources_sha256": sources_sha256(named.made, named.sources)}
             if not any(content.values()):
                 raise ValueError(f"encoder {named.name}: has no source file to be known by")
-        key = {"representation": "encoder", "kind": named.kind, **content, **settings}
+        made_by = {"callable": named.callable, "seed": named.seed}
+        key = {"representation": "encoder", "kind": named.kind, **content, **settings, "answers": answers(given)}
+        key |= {name: value for name, value in made_by.items() if value is not None}
         n_features, units = sum(part[0].numel() for part in given), max(part.shape[1] for part in given)
         return Description(named.name, named.trained_on, layers, n_features, units, key)
 
@@ -171,6 +179,8 @@ class NetworkFeatures(_Encoder):
         self.device = device or torch.device("cpu")
         self.image_size, self.size = image_size, SIZE if image_size is None else None
         self.mean, self.std = (torch.tensor(v, device=self.device)[:, None, None] for v in (mean, std))
+        if len(set(pool)) < len(pool):
+            raise ValueError(f"pool {','.join(pool)}: names a layer more than once")
         self.layers = {name: _layer(named, network, name) for name in pool}
         self.network = _evaluating(network.to(self.device))
         settings = {

@@ -11,7 +11,9 @@ from torch import Tensor
 
 from repr_eval.features.blocks import check_size, fill_in_blocks
 from repr_eval.features.representations import Description
+from repr_eval.ranks import here
 
+LEARNED = "learned_from"  # the setting of a description that holds the fingerprint of the images learned from
 Settings = TypeVar("Settings")
 
 
@@ -51,15 +53,17 @@ class Learned(ABC):
         check_size(train_images, self.image_size, self.description.method)
         adapted = copy.copy(self)
         adapted._train_images = train_images
-        settings = self.description.settings | {"learned_from": fingerprint}
+        settings = self.description.settings | {LEARNED: fingerprint}
         adapted.description = replace(self.description, trained_on="the training images", settings=settings)
         return adapted
 
     def fill(self, images: np.ndarray, out: np.ndarray) -> None:
         """Write the features of `images` into `out` [N, D]."""
-        if "learned_from" not in self.description.settings:
+        if LEARNED not in self.description.settings:
             raise ValueError(f"{self.description.method} is to be trained first: call adapted(train_images, ...)")
         check_size(images, self.image_size, self.description.method)
+        if here().count > 1:
+            raise ValueError(f"{self.description.method} is trained by one process: run it without torchrun")
         if self._train_images is not None:
             self.learn(self._train_images)
             self._train_images = None

@@ -67,6 +67,16 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     return made
 
 
+def has(folder: Path, settings: dict[str, Any]) -> bool:
+    """Whether `folder` holds features for `settings`."""
+    return (folder / f"{key_of(settings)}.npy").exists()
+
+
+def remove(folder: Path, settings: dict[str, Any]) -> None:
+    """Forget the features for `settings`."""
+    (folder / f"{key_of(settings)}.npy").unlink(missing_ok=True)
+
+
 def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray | None:
     try:
         array = np.lib.format.open_memmap(path, "r")

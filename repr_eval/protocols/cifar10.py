@@ -35,6 +35,7 @@ def all_labels(
     return Outcome(
         named(ALL_LABELS, Cs, classifier.grid or CS), classifier.name, len(train.y), validation, tested.correct,
         len(test.y), tested.largest_gap, {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
+        classifier.settings,
     )  # fmt: skip
 
 
@@ -63,5 +64,5 @@ def low_labels(
         named(LOW_LABELS, Cs, classifier.grid or CS), classifier.name, len(drawn[0]), validation, tested.correct,
         len(test.y), tested.largest_gap,
         {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
-        chosen - started, time.perf_counter() - chosen,
+        chosen - started, time.perf_counter() - chosen, classifier.settings,
     )  # fmt: skip

@@ -5,7 +5,7 @@ The L2-SVM is the protocols' own; the others are second opinions on the same ima
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,6 +30,10 @@ class Classifier(Protocol):
     setting: str  # what the chosen number is called
     grid: tuple[float, ...] | None  # values to choose from; None for the protocol's own
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All else that decides what it does, in JSON's types, where the name does not say it."""
+
     def select(
         self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
     ) -> Validation:
@@ -46,6 +50,10 @@ class LinearSVM:
 
     name, setting = "L2-SVM", "C"
     grid: tuple[float, ...] | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
 
     def select(
         self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True

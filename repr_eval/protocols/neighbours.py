@@ -5,6 +5,7 @@ the more similar in sum. k is chosen like C, on held-out training images.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,10 @@ class NearestNeighbours:
 
     name, setting = "kNN", "k"
     grid: tuple[float, ...] | None = tuple(float(k) for k in KS)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
 
     def select(
         self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
@@ -69,7 +74,8 @@ def count_correct(
     columns = [torch.from_numpy(np.searchsorted(union, rows)) for rows in sets]
     labels, lengths = torch.from_numpy(y[union]), _lengths(_blocks(train.X, union), union)
     asked = np.arange(len(queries.y)) if index is None else index
-    truth = torch.from_numpy(np.searchsorted(classes, queries.y[asked]))
+    known = np.isin(queries.y[asked], classes)  # a class without labelled images is never named
+    truth = torch.from_numpy(np.where(known, np.searchsorted(classes, queries.y[asked]), -1))
     counts: dict[int, list[int]] = {k: [0] * len(sets) for k in ks}
     starts = range(0, len(asked), BLOCK)
     for start in tqdm(starts, desc="neighbours", unit="block", disable=not progress, delay=2, leave=False):

@@ -1,7 +1,8 @@
 """What a protocol is given and what it returns."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -53,3 +54,4 @@ class Outcome:
     lists: dict[str, np.ndarray]  # every index list used
     selection_seconds: float
     test_seconds: float
+    classifier_settings: dict[str, Any] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from repr_eval.gan.networks import architecture_named
 from repr_eval.protocols.classifiers import Fold, Tested, whole_numbers
 from repr_eval.protocols.draws import stream
 from repr_eval.protocols.outcome import Features, Validation
-from repr_eval.protocols.supervised_configurations import SPACE, configuration
+from repr_eval.protocols.supervised_configurations import configuration
 from repr_eval.protocols.supervised_network import MOMENTUM, PADDING, WARM_UP, predicted, trained
 from repr_eval.svm.estimator import Matrix
 
@@ -93,8 +93,9 @@ class SupervisedCNN:
         told += [search.size] * (search.size != "published") + [precision] * (precision != "fp32")
         self.name = f"supervised CNN ({', '.join(told)})"
         self.grid: tuple[float, ...] | None = tuple(float(number) for number in range(search.configurations))
-        self.settings: dict[str, Any] = {"classifier": "supervised CNN", "seed": seed, "precision": precision}
-        self.settings |= asdict(search) | {"space": SPACE, "momentum": MOMENTUM, "warm_up": WARM_UP, "padding": PADDING}
+        tried = [asdict(configuration(seed, number, search.mirror)) for number in range(search.configurations)]
+        self.settings: dict[str, Any] = {"seed": seed, "precision": precision} | asdict(search)
+        self.settings |= {"tried": tried, "momentum": MOMENTUM, "warm_up": WARM_UP, "padding": PADDING}
 
     def select(
         self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True

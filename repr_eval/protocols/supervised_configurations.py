@@ -21,10 +21,6 @@ BATCH_SIZES = (32, 64, 128)
 DROPOUTS = (0.0, 0.25, 0.5)
 SMOOTHINGS = (0.0, 0.1)
 CROPS = MIRRORS = (False, True)
-SPACE = {
-    "optimiser": OPTIMISERS, "lr": LR, "weight_decay": WEIGHT_DECAY, "no_decay": NO_DECAY, "batch_size": BATCH_SIZES,
-    "dropout": DROPOUTS, "smoothing": SMOOTHINGS, "crop": CROPS, "mirror": MIRRORS,
-}  # fmt: skip
 
 T = TypeVar("T")
 

@@ -48,5 +48,5 @@ def few_labels(
     return Outcome(
         named(FEW_LABELS, Cs, classifier.grid or CS), classifier.name, labels, validation, tested.correct, len(test.y),
         tested.largest_gap, {"held_out": held_out, "tune": tuning, "draws": drawn},
-        chosen - started, time.perf_counter() - chosen,
+        chosen - started, time.perf_counter() - chosen, classifier.settings,
     )  # fmt: skip
