@@ -6,16 +6,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from repr_eval.ranks import Ranks
+from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.batches import Batches
+from repr_eval.gan.randomness import draw_noise, generator_for
+from repr_eval.gan.recipes import PAPER
+from repr_eval.gan.settings import TrainingSettings, read_settings
+from repr_eval.ranks import ALONE, Ranks
 
 WAIT = 120  # seconds
+CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +81,31 @@ def test_ranks_train_on_a_folder_that_the_first_packs(tmp_path: Path) -> None:
     done = run(2, *training(folder, tmp_path / "run", 1))
     assert done.returncode == 0, done.stderr
     assert np.load(tmp_path / "run" / "pictures-32.npy").shape == (12, 32, 32, 3)
+
+
+def moments_alone(number: int, count: int, images: np.ndarray, settings: TrainingSettings) -> dict[str, np.ndarray]:
+    """Adam's first moments had rank `number` of `count` played without the others: its share, its views."""
+    players, noise = Adversaries(settings, CPU), (settings.recipe.n_fakes, settings.z_dim or 0, settings.z or "")
+    for step, real in enumerate(Batches(images, settings, CPU).from_step(0)):
+        z = draw_noise(*noise, generator_for(settings.seed, "noise", step))
+        # Alone, a step's number is that of its views; together, each step has as many views as there are ranks.
+        players.step(real.chunk(count)[number], z.chunk(count)[number], step * count + number)
+    return {name: value.numpy() for name, value in players.state().items() if name.endswith("/exp_avg")}
+
+
+def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path: Path) -> None:
+    # With steps of almost no size all play against the same networks, and what they find is summed in Adam's moments.
+    more = ("--recipe", "contrastive", "--lr", "1e-20", "--batch-size", "16")  # 4 fakes a rank: of 2, many are alike
+    done = run(2, *training(packed, tmp_path, 2, *more))
+    assert done.returncode == 0, done.stderr
+    together = load_file(tmp_path / "checkpoint-000000002.safetensors")
+    settings = read_settings(tmp_path / "settings.json")
+    one, other = (moments_alone(number, 2, np.load(packed), settings) for number in (0, 1))
+    assert {name.split("/")[0] for name in one} == {"adam-discriminator", "adam-generator"}
+    for name in one:
+        mean = (one[name] + other[name]) / 2
+        difference = np.linalg.norm(together[name] - mean) / np.linalg.norm(mean)
+        assert difference < 1e-3, name
 
 
 AVERAGING = """
@@ -153,3 +186,13 @@ def test_shares_cover_the_batch() -> None:
     assert [Ranks(number, 4).share(8, "batch") for number in range(4)] == [slice(k, k + 2) for k in (0, 2, 4, 6)]
     with pytest.raises(ValueError, match="batch 6 cannot be shared by 4 ranks"):
         Ranks(0, 4).share(6, "batch")
+
+
+def test_every_image_of_a_batch_goes_to_one_rank(packed: Path) -> None:
+    images, settings = np.load(packed), TrainingSettings("", "", 64, epochs=2, recipe=replace(PAPER, batch_size=16))
+    alone, *shares = (
+        Batches(images, settings, CPU, ranks).from_step(3)
+        for ranks in (ALONE, *(Ranks(number, 4) for number in range(4)))
+    )
+    for batch, *parts in zip(alone, *shares, strict=True):
+        assert torch.equal(batch, torch.cat(parts))

@@ -1,5 +1,6 @@
 """What a recipe is made of: losses, views, D's other tasks, averages; and that runs with all of them resume exactly."""
 
+import copy
 import math
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,15 +15,16 @@ from torch import Tensor
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
+from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
-from repr_eval.gan.tasks import Heads, telling_views_apart, turned
+from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, telling_views_apart, turned
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
 
 CPU = torch.device("cpu")
 EVERYTHING = replace(
-    SMALL_BATCHES, name="everything", loss="relativistic", d_lr_factor=2.0, generator_width=2.0, fakes=0.5, r1=1.0,
-    r1_every=2, augmentation=Augmentation(crop=0.5, flip=True, saturation=0.5, cutout=0.25), rotation=1.0,
-    contrast=1.0, consistency=1.0, tasks_read="all", d_average=0.9, g_average=0.8,
+    SMALL_BATCHES, name="everything", loss="relativistic", d_lr_factor=2.0, generator_width=2.0, fakes=0.5, r1=2.0,
+    r1_every=3, augmentation=Augmentation(crop=0.5, flip=True, saturation=0.5, cutout=0.25), rotation=0.5,
+    contrast=0.3, temperature=0.4, consistency=5.0, tasks_read="all", d_average=0.9, g_average=0.8,
 )  # fmt: skip
 
 
@@ -244,6 +246,44 @@ def test_averages_move_as_stated() -> None:
         torch.testing.assert_close(published.state_dict()["convs.1.weight"], expected[name])
         for mine, its in zip(published.buffers(), network.buffers(), strict=True):
             assert torch.equal(mine, its)
+
+
+def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
+    """The gradients of both updates against the same step written down, with each part's weight from EVERYTHING."""
+    settings = replace(SETTINGS, recipe=EVERYTHING).resolved()
+    players, plain = Adversaries(settings, CPU), Adversaries(settings, CPU)
+    D, G, heads = plain.discriminator, plain.generator, plain.heads
+    loss, augmentation = ADVERSARIAL_LOSSES["relativistic"], EVERYTHING.augmentation
+    assert augmentation is not None
+    real, z, number = pictures(side=32), torch.randn(4, 5, generator=rng()), 3
+    losses = players.step(real, z, number)
+
+    views = generator_for(settings.seed, "views", number)
+    fake = G(z)
+    # In the order in which they are drawn.
+    seen, seen_fake, to_turn, second = (augmentation(x, views) for x in (real, fake.detach(), real, real))
+    seen.requires_grad_()
+    images, turns = turned(to_turn)
+    maps, turned_maps, second_maps = (list(D.activations(x)) for x in (seen, images, second))
+    on_real, on_fake, on_second = D(seen), D(seen_fake), D(second)
+    d_loss = loss.of_discriminator(on_real, on_fake)
+    others = (
+        2.0 * 3 * r1_penalty(on_real, seen)
+        + 0.5 * rotation_loss(heads, turned_maps, turns)
+        + 0.3 * contrast_loss(heads, maps, second_maps, 0.4)
+        + 5.0 * inconsistency(on_real, on_second)
+    )
+    (d_loss + others).backward()
+    D = copy.deepcopy(players.discriminator).requires_grad_(False)  # G plays against the D just updated
+    g_loss = loss.of_generator(D(augmentation(real, views)), D(augmentation(fake, views)))
+    g_loss.backward()
+
+    assert losses.tolist() == pytest.approx([d_loss.item(), g_loss.item()], rel=1e-5)
+    for name in ("discriminator", "heads", "generator"):
+        mine, its = getattr(players, name), getattr(plain, name)
+        for (parameter, found), wanted in zip(mine.named_parameters(), its.parameters(), strict=True):
+            difference = (found.grad - wanted.grad).norm() / wanted.grad.norm()
+            assert float(difference) < 1e-3, f"{name} {parameter}"
 
 
 @pytest.mark.parametrize(
