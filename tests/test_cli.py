@@ -28,6 +28,10 @@ from scipy.io import savemat
 import repr_eval
 from repr_eval import reports, tables
 from repr_eval.cli import COMMANDS, jobs, main, report
+from repr_eval.features.autoencoders import Training
+from repr_eval.features.denoising import DenoisingFeatures, DenoisingSettings
+from repr_eval.features.methods import METHODS
+from repr_eval.features.pixels import WhitenedPixels
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
@@ -321,13 +325,66 @@ def test_everything_is_compared_but_for_what_is_recorded(
         ("untrained discriminator (dcgan32-svhn, width 0.05, seed 1)", "L2-SVM"),
     ]
     assert {one.lists_sha256 for one in rest} == {first.lists_sha256}
-    assert rest[1].command.endswith("--device cpu --weights random:1 --arch dcgan32-svhn --width 0.05 --classifier svm")
+    assert rest[1].command.endswith(
+        "--device cpu --labels 20 --draws 2 --weights random:1 --arch dcgan32-svhn --width 0.05 --classifier svm"
+    )
+    assert rest[1].command.count("--draws") == 1
     assert len(succeed(*few, "--all").stdout.splitlines()) == 3
     assert len(read_records(tmp_path)) == 3
     succeed(*few, "--all", "--seed", 1)
     assert len(read_records(tmp_path)) == 6
     rows = rows_of(tmp_path / "svhn-methods.csv")
     assert sum(bool(row["record"]) for row in rows) == 6
+
+
+def test_what_cannot_be_measured_is_told_at_the_end_of_the_comparison(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "COMPARED", (("exemplar-small", "svm"), ("pixels", "svm")))
+    few = ["svhn", "--labels", 20, "--draws", 2, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
+    done = run(*few, "--all")
+    assert done.exit_code == 1
+    assert "1 measurements failed, the others are recorded: exemplar-small with svm: 2,000 patches" in done.stderr
+    assert [one.method for one in read_records(tmp_path)] == ["raw pixels"]
+
+
+def test_layers_of_a_learned_method_have_their_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = DenoisingSettings(
+        maps=(4, 6),
+        kernel=3,
+        corruption="masking",
+        level=0.25,
+        training=Training(images_seen=64, batch=16, learning_rate=1e-3),
+    )
+    monkeypatch.setitem(METHODS, "dae-small", lambda seed, device: DenoisingFeatures(settings, "tiny", seed))
+    few = ["--labels-per-class", 5, "--draws", 2, "--C", "1e-2", "--device", "cpu"]
+    succeed("layers", "--data", "digits", "--weights", "dae-small", *few, "--out", tmp_path)
+    found = [(row["first_layer"], row["last_layer"]) for row in rows_of(tmp_path / "layers.csv")]
+    assert found == [("1", "1"), ("1", "2"), ("2", "2")]
+
+
+def test_of_a_learned_method_both_splits_are_of_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    learned: list[int] = []
+    learn = WhitenedPixels.learn
+
+    def counted(self: WhitenedPixels, images: np.ndarray) -> None:
+        learned.append(len(images))
+        learn(self, images)
+
+    monkeypatch.setattr(WhitenedPixels, "learn", counted)
+    few = ["--labels-per-class", 5, "--draws", 2, "--C", "1e-2", "--device", "cpu", "--store", tmp_path / "store"]
+    measure = ["digits", "--weights", "pixels-pca", *few, "--out", tmp_path]
+    succeed(*measure)
+    succeed(*measure)
+    assert learned == [1000]
+    stored = {path: np.load(path).shape[0] for path in (tmp_path / "store").glob("*.npy")}
+    (test,) = (path for path, n in stored.items() if n == 797)
+    test.unlink()
+    before = {path: path.stat().st_mtime_ns for path in stored if path != test}
+    succeed(*measure)
+    assert learned == [1000, 1000]
+    assert all(path.stat().st_mtime_ns > then for path, then in before.items())
 
 
 def test_export_and_doctor_and_dry_run_report(job: Path, tmp_path: Path) -> None:
@@ -441,7 +498,7 @@ BAD = [
     (TRAIN + "--data {in}/good.npy --width 0", "width 0.0"),
     (TRAIN + "--data {in}/good.npy --lr -1", "lr -1.0"),
     (TRAIN + "--data {in}/good.npy --z-dim 0", "z_dim 0"),
-    (TRAIN + "--data {in}/good.npy --checkpoint-every 0", "checkpoint_every 0"),
+    (TRAIN + "--data {in}/good.npy --checkpoint-every 0", "--checkpoint-every 0 is less than 1"),
     (TRAIN + "--data {in}/good.npy --device gpu", "device 'gpu' is not available here"),
     *NO_CUDA,
     # Packing.

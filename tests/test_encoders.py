@@ -3,6 +3,7 @@
 import io
 import os
 import pickle
+import struct
 import subprocess
 import sys
 import warnings
@@ -222,6 +223,61 @@ def test_a_network_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="timm is not installed here"):
         encoder("timm:a.b_c")
+
+
+def test_a_network_built_on_another_brings_no_trained_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: Any, **__: Any) -> None:
+        raise AssertionError("nothing is to be downloaded")
+
+    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", refused)
+    description = encoder("torchvision:fcn_resnet50", ("backbone.layer1",)).description
+    assert description.trained_on == "nothing"
+
+
+def test_what_one_file_makes_in_other_ways_has_other_keys(tmp_path: Path) -> None:
+    (tmp_path / "two.py").write_text(
+        "import numpy as np\nimport torch\nfrom torch import nn\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self, last):\n"
+        "        super().__init__()\n"
+        "        self.last = last\n"
+        "    def forward(self, x):\n"
+        "        return self.last(x.flatten(1))\n"
+        "relu = lambda: Net(torch.relu)\n"
+        "zero = lambda: Net(lambda x: x * 0 + 1)\n"
+        "def bright(images): return images.reshape(len(images), -1) / 255.0\n"
+        "def dark(images): return -images.reshape(len(images), -1) / 255.0\n"
+        "def projected():\n"
+        "    by = torch.randn(3072, 5)\n"
+        "    return lambda images: bright(images) @ by.numpy()\n"
+    )
+
+    def key(name: str, seed: int = 0) -> str:
+        return key_of(encoder(f"{tmp_path / 'two.py'}:{name}", seed=seed).description.settings)
+
+    names = ("relu", "zero", "bright", "dark", "projected")
+    assert len({key(name) for name in names}) == len(names)
+    assert key("projected", 1) != key("projected", 0)
+    assert key("projected") == key("projected")
+    assert key("bright", 1) == key("bright", 0)
+
+
+def test_a_file_with_a_wrong_bit_is_refused(folder: Path, tmp_path: Path) -> None:
+    for name in ("averages.pt", "averages.pt2"):
+        with zipfile.ZipFile(folder / name) as archive:
+            stored = [info for info in archive.infolist() if info.compress_type == zipfile.ZIP_STORED]
+            largest = max(stored, key=lambda info: info.file_size)
+        content = bytearray((folder / name).read_bytes())
+        header = largest.header_offset
+        content[header + 30 + sum(struct.unpack("<HH", content[header + 26 : header + 30]))] ^= 1
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(ValueError, match=f"{name}: is damaged"):
+            encoder(str(tmp_path / name))
+
+
+def test_a_layer_that_is_named_twice_is_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match="pool conv,conv: names a layer more than once"):
+        encoder(f"{folder / 'averages.py'}:build", ("conv", "conv"))
 
 
 def test_timm_finds_torchvision_importable(tmp_path: Path) -> None:

@@ -52,6 +52,12 @@ def test_as_scikit_learn_has_it(k: int) -> None:
     assert counts[1] == count_correct(train, [other], [k], test, some, progress=False)[k][0]
 
 
+def test_a_class_without_labelled_images_is_never_right() -> None:
+    train = Features(np.eye(4, dtype=np.float32), np.array([0, 0, 2, 2]))
+    test = Features(np.eye(4, dtype=np.float32), np.array([1, 0, 1, 3]))
+    assert count_correct(train, [np.arange(4)], [1], test, None, progress=False) == {1: [1]}
+
+
 def test_protocols_take_the_classifier_and_its_grid() -> None:
     train, test = random_features(400, 1), random_features(80, 2)
     kNN, grid = NEAREST_NEIGHBOURS, NEAREST_NEIGHBOURS.grid

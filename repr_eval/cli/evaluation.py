@@ -120,8 +120,8 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     job = jobs.job(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
-        named = settings["weights"] or settings["encoder"]
-        raise ValueError(f"{named}: no layers of it can be told apart; whole networks have some, --pool names others")
+        option = "encoder" if settings["encoder"] else "weights"
+        raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
     protocol = few.bound(job)
     images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
     found = extracted(images, job.representation, job.place)
