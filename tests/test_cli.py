@@ -447,6 +447,7 @@ def save_spoilt(folder: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     np.save(folder / "good.npy", images)
     (folder / "cut.npy").write_bytes((folder / "good.npy").read_bytes()[:-1])
+    (folder / "leaves.py").write_text("import sys\ndef build():\n    sys.exit(3)\n")
     np.save(folder / "floats.npy", images.astype(np.float32))
     (folder / "empty").mkdir()
     (folder / "texts").mkdir()
@@ -524,6 +525,11 @@ BAD = [
     ("digits --out {out} --classifier cnn --weights random", "--classifier cnn is trained on the images themselves"),
     (SVHN + "--all --data-dir {in}/digits", "--all compares everything; leave out --weights"),
     ("svhn --all --out {out} --C 1 --data-dir {in}/digits", "--all compares everything; leave out --C"),
+    ("svhn --all --out {out} --pool a --data-dir {in}/nowhere", "--pool describes the network of --encoder"),
+    ("digits --weights pixels --out {out} --store {in}/cut.npy", "--store {in}/cut.npy: not a folder"),
+    ("digits --weights pixels --out {out} --classifier knn --C 0", "every value must be above 0"),
+    ("digits --weights pixels --out {out} --classifier cnn-small --C -1", "every value must be 0 or more"),
+    ("digits --encoder {in}/leaves.py:build --out {out}", "leaves.py:build: 3 .SystemExit."),
     (DIGITS + "--weights pixels --classifier knn --C 2.5", "k 2.5: must be a whole number of neighbours"),
     (DIGITS + "--weights kmeans-1600 --bn running", "--bn running: kmeans-1600 has no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),

@@ -60,7 +60,8 @@ OPTIONS = (
                  "(at-hand), which sees the test images together; or those stored with the weights (running)."),
     click.option("--classifier", type=click.Choice(list(CLASSIFIERS)), default="svm", show_default=True,
                  help="What is trained on the features; cnn, on --weights pixels, is the supervised control."),
-    click.option("--C", "grid", help="Values of C (k of knn) to choose from, by commas. Default: the protocol's."),
+    click.option("--C", "grid", help="Values of C (k of knn, numbers of cnn's configurations) to choose from, "
+                 "by commas. Default: the protocol's."),
     options.seed,
     options.device,
     click.option("--store", type=click.Path(path_type=Path), help="Folder of stored features. Default: in the cache."),
@@ -107,9 +108,10 @@ def job(family: str, settings: dict[str, Any], command: Sequence[str] | None = N
     representation, device = _representation(settings)
     options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"
+    options.make_folder(store, "--store")
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
-        representation, _classifier(family, settings), _grid(settings["grid"]),
+        representation, _classifier(family, settings), _grid(settings),
         Place(settings["out"], store, settings["store_as"]), settings["seed"], device, layers,
         shlex.join(["repr-eval", *(command or sys.argv[1:])]),
     )  # fmt: skip
@@ -262,13 +264,15 @@ def _classifier(family: str, settings: dict[str, Any]) -> Classifier:
     return CLASSIFIERS[name](settings["seed"], ARCHS[family], options.chosen_device(settings["device"]))
 
 
-def _grid(text: str | None) -> tuple[float, ...] | None:
+def _grid(settings: dict[str, Any]) -> tuple[float, ...] | None:
+    text = settings["grid"]
     if text is None:
         return None
     try:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--C {text!r}: needs numbers with commas between, such as 1e-4,1e-3") from error
-    if not all(0 < value < float("inf") for value in values):
-        raise ValueError(f"--C {text!r}: every value must be above 0 and finite")
+    numbered = settings["classifier"] in SUPERVISED  # configurations, from 0
+    if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
+        raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
     return values

@@ -28,7 +28,9 @@ out = click.option(
     show_default=True,
     help="Folder of records and tables.",
 )
-seed = click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of all that is random.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of all that is random."
+)
 
 
 def given(*those: Callable[..., Any]) -> Callable[..., Any]:

@@ -21,7 +21,8 @@ def fill_in_blocks(
     starts = range(0, len(images), block)[ranks.number :: ranks.count]
     for start in tqdm(starts, desc="features", unit="block", disable=not progress, delay=2, leave=False):
         made = features(images[start : start + block])
-        out[start : start + len(made)] = made.cpu().numpy()
+        with np.errstate(over="ignore"):  # infinity in a narrower type is told of where features are stored
+            out[start : start + len(made)] = made.cpu().numpy()
 
 
 def on_device(images: np.ndarray, device: torch.device) -> Tensor:

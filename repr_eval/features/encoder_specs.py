@@ -78,7 +78,7 @@ def telling(what: str) -> Iterator[None]:
     """Say in one line what another's code failed at: a ValueError, caused by the error."""
     try:
         yield
-    except Exception as error:  # whatever that code raises
+    except (Exception, SystemExit) as error:  # whatever that code raises
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
         raise ValueError(f"{what}: {lines[0][:300] if lines else 'no message'}{kind}") from error
