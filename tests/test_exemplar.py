@@ -216,6 +216,21 @@ def test_rates_and_decay_of_the_released_configuration() -> None:
         assert found[id(parameter)] == (expected[layer] if kind == "weight" else (2, 0)), name
 
 
+def test_a_step_goes_as_far_as_the_rates_of_the_settings_say() -> None:
+    def trained(rate: float, last_rate: float, bias_rate: float) -> dict[str, Tensor]:
+        settings = replace(TINY, schedule=((rate, 1),), last_rate=last_rate, bias_rate=bias_rate, decay=0.0)
+        model = ExemplarCNN(settings, progress=False)
+        model.learn(images_of(24))
+        return dict(model.network.named_parameters())
+
+    start, plain = trained(0.0, 1.0, 1.0), trained(1.0, 1.0, 1.0)
+    for name, parameter in trained(1.0, 0.25, 3.0).items():
+        share = 3 if name.endswith("bias") else 0.25 if name == "softmax.weight" else 1
+        step = plain[name] - start[name]
+        assert step.abs().max() > 1e-3
+        torch.testing.assert_close(parameter - start[name], share * step, atol=1e-5, rtol=1e-3)
+
+
 def test_first_weights_have_the_spread_of_the_settings() -> None:
     network = Network(replace(SIZES["published"], classes=50), torch.Generator().manual_seed(0))
     weights, biases = network.weights_and_biases()

@@ -24,6 +24,14 @@ def test_planted_centroids_are_found() -> None:
     assert (apart.min(1).values < 0.3).all()  # the noise has a length of 0.28
 
 
+def test_rounds_go_on_until_every_centroid_is_the_mean_of_the_rows_nearest_to_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(200, 2, generator=generator)
+    found = kmeans(X, 5, generator, progress=False)
+    nearest = torch.cdist(X, found).argmin(1)
+    torch.testing.assert_close(torch.stack([X[nearest == j].mean(0) for j in range(5)]), found)  # none is empty
+
+
 def test_whitened_patches_have_the_identity_as_covariance() -> None:
     generator = torch.Generator().manual_seed(0)
     X = 30 * torch.randn(4000, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 5
@@ -53,6 +61,18 @@ def test_quadrants_of_an_odd_number_of_positions() -> None:
     f[..., 1] = 3
     expected = [14 * 14, 3 * 14 * 14, 14 * 13, 3 * 14 * 13, 13 * 14, 3 * 13 * 14, 13 * 13, 3 * 13 * 13]
     assert quadrants(f).tolist() == [expected]
+
+
+def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = KMeansFeatures(2, image_size=12, n_patches=2, progress=False)
+    sums = torch.full((2, 8), 5.0)
+    sums[1, 0] = 5 + 2 * 0.03**0.5  # mean 5 + sqrt(0.03), variance 0.03; a hundredth is added to it
+    monkeypatch.setattr(model, "sums", lambda images: sums)
+    images = np.zeros((2, 12, 12, 3), np.uint8)
+    model.standardise(images, np.random.default_rng(0))
+    expected = torch.zeros(2, 8)  # what does not vary
+    expected[:, 0] = torch.tensor([-1, 1]) * 0.03**0.5 / 0.2
+    torch.testing.assert_close(model.features(images), expected)
 
 
 def test_features_do_not_depend_on_what_else_is_in_the_call_and_are_standardised() -> None:

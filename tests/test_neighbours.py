@@ -58,6 +58,23 @@ def test_a_class_without_labelled_images_is_never_right() -> None:
     assert count_correct(train, [np.arange(4)], [1], test, None, progress=False) == {1: [1]}
 
 
+@pytest.mark.parametrize(
+    ("labels", "grid", "k", "at_edge"),
+    [
+        ("rrrrr", (5, 3, 1), 1, False),  # all alike: the smallest, and there is none below 1
+        ("rrrrr", (5, 3), 3, True),
+        ("wrrrr", (1, 3, 5), 3, False),
+        ("wwrrr", (1, 3, 5), 5, True),
+    ],
+)
+def test_the_smallest_of_the_best_k_is_chosen(labels: str, grid: tuple[float, ...], k: int, at_edge: bool) -> None:
+    # One image is held out; the labelled ones are right or wrong for it, the most similar first.
+    angles = np.arange(6) / 10
+    train = Features(np.stack([np.cos(angles), np.sin(angles)], 1), np.array([label == "r" for label in "r" + labels]))
+    chosen = NEAREST_NEIGHBOURS.select(train, [(np.arange(1, 6), np.array([0]))], grid, progress=False)
+    assert (chosen.C, chosen.at_edge) == (k, at_edge)
+
+
 def test_protocols_take_the_classifier_and_its_grid() -> None:
     train, test = random_features(400, 1), random_features(80, 2)
     kNN, grid = NEAREST_NEIGHBOURS, NEAREST_NEIGHBOURS.grid

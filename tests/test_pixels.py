@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from repr_eval.features.pixels import Pixels, WhitenedPixels
+from repr_eval.ranks import Ranks
 
 
 def coloured_noise(n: int, seed: int) -> np.ndarray:
@@ -69,3 +70,11 @@ def test_to_be_trained_first_and_images_of_their_size() -> None:
         features(model, coloured_noise(3, 0))
     with pytest.raises(ValueError, match=r"images are \[8, 8, 3\]; pixels whitened \(ZCA\) takes 4x4x3"):
         model.adapted(np.zeros((5, 8, 8, 3), np.uint8), "print")
+
+
+def test_what_is_learned_is_learned_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    train = coloured_noise(60, 0)
+    model = WhitenedPixels(image_size=4, progress=False).adapted(train, "print")
+    monkeypatch.setattr("repr_eval.features.learned.here", lambda: Ranks(0, 2))
+    with pytest.raises(ValueError, match=r"pixels whitened \(ZCA\) is trained by one process: run it without torchrun"):
+        features(model, train)
