@@ -98,15 +98,14 @@ def compared(records: list[Record], table: str) -> list[Compared]:
             continue
         # Without the draws' lists, of which one record may have more than another.
         key = (
-            record.protocol.removesuffix(OWN_GRID), record.dataset["name"], record.labels, record.classifier,
-            record.seed, _made_by(record),
+            _protocol(record), record.dataset["name"], record.labels, record.classifier, record.seed, _made_by(record),
         )  # fmt: skip
         those = wider if record.protocol.endswith(OWN_GRID) else best
         if key not in those or len(record.test_correct) >= len(those[key].test_correct):
             those[key] = record
     for place, record in wider.items():
         if place in best and best[place].C_at_edge and not record.C_at_edge:
-            best[place] = replace(record, protocol=best[place].protocol)
+            best[place] = record
     making = _seconds_of_making(records)
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
     found = {(line.panel, line.paper) for line in lines}
@@ -116,6 +115,11 @@ def compared(records: list[Record], table: str) -> list[Compared]:
                 lines.append(Compared(protocol, data, labels, paper.method, "", paper, _rate(paper, measure)))
     sign = 1 if measure == "error" else -1
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
+
+
+def _protocol(record: Record) -> str:
+    """The name of its protocol, whatever the grid."""
+    return record.protocol.removesuffix(OWN_GRID)
 
 
 def _made_by(record: Record) -> str:
@@ -152,14 +156,14 @@ def _measured(record: Record, measure: str, making: float) -> Compared:
     row, paper = measured_row(record, measure), _counterpart(record)
     row = replace(row, seconds=(row.seconds or 0.0) - record.seconds.get("features", 0.0) + making)
     rate = None if paper is None else _rate(paper, measure)
-    return Compared(row.protocol, row.data, record.labels, row.method, record.classifier, paper, rate, row)
+    return Compared(_protocol(record), row.data, record.labels, row.method, record.classifier, paper, rate, row)
 
 
 def _counterpart(record: Record) -> PaperRow | None:
     if record.dataset["name"].startswith(GENERATED):
         return None
     untrained = record.representation.get("representation") == "discriminator" and record.trained_on == "nothing"
-    return counterpart(record.protocol, record.labels, record.representation, record.classifier, not untrained)
+    return counterpart(_protocol(record), record.labels, record.representation, record.classifier, not untrained)
 
 
 def _rate(paper: PaperRow, measure: str) -> float:

@@ -122,6 +122,9 @@ def test_a_wider_grid_counts_where_the_protocols_ended_too_early() -> None:
 
     assert found(edge, wider, inside, others, alone) == {"own": 0.65, "other": 0.5}
     assert found(edge, fixed) == {"own": 0.6}
+    (line,) = [line for line in compared([edge, wider], "cifar10") if line.row]
+    assert line.row
+    assert (line.protocol, line.row.record) == (edge.protocol, wider.id)
 
 
 def test_seconds_hold_the_making_of_features_that_another_measurement_stored() -> None:
