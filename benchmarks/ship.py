@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from repr_eval.atomic import write_text
+from repr_eval.cli.jobs import SETTINGS as SETTINGS_OF
 from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
@@ -21,7 +22,6 @@ from repr_eval.provenance import machine, versions
 from repr_eval.records import read_records
 from repr_eval.tables import whole
 
-SETTINGS_OF = {"L2-SVM": "C", "kNN": "k"}  # what the chosen setting of a classifier is called
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED, RESULTS = ROOT / "pretrained", ROOT / "benchmarks" / "results"
 
@@ -38,7 +38,7 @@ def results_of(weights_sha256: str) -> list[dict[str, Any]]:
         {
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
             "draws": len(record.test_correct), "bn": record.representation["bn"],
-            "classifier": record.classifier, SETTINGS_OF.get(record.classifier, "setting"): record.C,
+            "classifier": record.classifier, SETTINGS_OF.get(record.classifier, "configuration"): record.C,
             "validation_accuracy": round(
                 sum(record.validation_correct[repr(record.C)])
                 / record.validation_n / len(record.validation_correct[repr(record.C)]), 6

@@ -63,11 +63,21 @@ class Compared:
     row: Row | None = None
 
     @property
-    def published_cell(self) -> str:
-        """The published rate in percent, and of what it is where that is not the test set; "" where there is none."""
+    def name(self) -> str:
+        """The method, and the classifier where that is another than the L2-SVM."""
+        return self.method if self.classifier in ("", L2_SVM) else f"{self.method}, {self.classifier}"
+
+    @property
+    def published_words(self) -> tuple[str, ...]:
+        """The published rate in percent, and of what it is where that is not the test set; nothing if there is none."""
         if self.published is None or self.paper is None:
-            return ""
-        return f"{100 * self.published:.2f}" + f" ({self.paper.of})" * bool(self.paper.of)
+            return ()
+        return (f"{100 * self.published:.2f}", *([self.paper.of] if self.paper.of else []))
+
+    @property
+    def published_cell(self) -> str:
+        """`published_words` for a column of its own, "" where there are none."""
+        return " ".join(word if number == 0 else f"({word})" for number, word in enumerate(self.published_words))
 
     @property
     def panel(self) -> tuple[str, str, int]:
@@ -141,12 +151,14 @@ def _seconds_of_making(records: list[Record]) -> dict[str, float]:
 
 def _told_apart(lines: list[Compared]) -> list[Compared]:
     """Lines that would read alike get the layers, and where these are the same their records, added to the method."""
+
+    def read(line: Compared) -> tuple[object, ...]:
+        return line.panel, line.name, line.trained_on, line.seed
+
     for told in ("layers", "record"):
-        alike = Counter((line.panel, line.method, line.trained_on, line.classifier, line.seed) for line in lines)
+        alike = Counter(map(read, lines))
         lines = [
-            line
-            if line.row is None or alike[line.panel, line.method, line.trained_on, line.classifier, line.seed] == 1
-            else replace(line, method=f"{line.method}, {told} {getattr(line.row, told)}")
+            replace(line, method=f"{line.method}, {told} {getattr(line.row, told)}") if alike[read(line)] > 1 else line
             for line in lines
         ]
     return lines
@@ -237,7 +249,7 @@ def figure(lines: list[Compared], measure: str) -> "Figure":
 def _bars(axes: "Axes", panel: list[Compared]) -> None:
     names = []
     for place, line in enumerate(panel):
-        names.append(line.method if line.classifier in ("", L2_SVM) else f"{line.method}, {line.classifier}")
+        names.append(line.name)
         if line.row:
             colour = "C0" if line.classifier == L2_SVM else "C1"
             axes.barh(place, 100 * line.row.rate, color=colour, alpha=0.75)

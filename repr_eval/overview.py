@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from repr_eval.comparison import GENERATED, Compared
-from repr_eval.records import L2_SVM
 from repr_eval.tables import TABLES, family, markdown_line
 
 NEIGHBOURS = "kNN"  # how that classifier's name begins
@@ -42,7 +41,7 @@ def to_markdown(lines: Iterable[Compared]) -> str:
         if line.data.startswith(GENERATED):
             continue
         by_neighbours = line.classifier.startswith(NEIGHBOURS)
-        name = line.method if by_neighbours or line.classifier in ("", L2_SVM) else f"{line.method}, {line.classifier}"
+        name = line.method if by_neighbours else line.name
         column = (line.panel, by_neighbours)
         found.setdefault((name, line.trained_on), Method(name, line.trained_on)).cells.setdefault(column, line)
         columns[column] = None
@@ -71,5 +70,5 @@ def _cell(line: Compared | None) -> str:
     if line is None:
         return ""
     measured = [f"{100 * line.row.rate:.2f}"] if line.row else []
-    published = [f"({line.published_cell.replace('(', '').replace(')', '')})"] if line.published_cell else []
+    published = [f"({' '.join(line.published_words)})"] if line.published_words else []
     return " ".join(measured + published)

@@ -12,9 +12,9 @@ from scipy import stats
 from repr_eval.paper import PaperRow, paper_rows
 from repr_eval.records import L2_SVM, Record
 
-# Which protocols a table holds, and whether it speaks of accuracy or of error.
 SUPERVISED = "supervised"  # how the names of classifiers begin that learn features too, from the labels
 CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
+# Which protocols a table holds, and whether it speaks of accuracy or of error.
 TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
 
 

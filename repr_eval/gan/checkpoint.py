@@ -64,11 +64,8 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, 
     for step, path in reversed(stored):
         try:
             tensors = _read(path)
-        except SafetensorError:
-            damaged.append(path)
-            continue
-        except OSError as error:
-            if error.errno != errno.EIO:
+        except (SafetensorError, OSError) as error:
+            if isinstance(error, OSError) and error.errno != errno.EIO:
                 raise
             damaged.append(path)
             continue

@@ -10,9 +10,6 @@ import torch
 
 from repr_eval.provenance import commit, machine, versions
 
-# Names of what decides the last bits of a step, and of a stretch's values for them.
-DECIDING = {"device": ("device",), "threads": ("threads",), "torch": ("versions", "torch")}
-
 
 def stretch(step: int, device: torch.device) -> dict[str, Any]:
     """What this process trains with, from `step` on."""
@@ -32,14 +29,9 @@ def continued(past: list[dict[str, Any]], now: dict[str, Any]) -> list[dict[str,
 
 def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """In words, what differs between two stretches of all that decides the last bits."""
+    old, new = _deciding(before), _deciding(now)
+    return [f"{name} {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]
 
-    def value(one: dict[str, Any], path: tuple[str, ...]) -> Any:
-        for key in path:
-            one = one[key]
-        return one
 
-    return [
-        f"{name} {value(before, path)} -> {value(now, path)}"
-        for name, path in DECIDING.items()
-        if value(before, path) != value(now, path)
-    ]
+def _deciding(one: dict[str, Any]) -> dict[str, Any]:
+    return {"device": one["device"], "threads": one["threads"], "torch": one["versions"]["torch"]}
