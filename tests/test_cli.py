@@ -35,6 +35,7 @@ from repr_eval.features.pixels import WhitenedPixels
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
+from repr_eval.protocols.neighbours import NearestNeighbours
 from repr_eval.records import append_record, read_records
 from repr_eval.reports import write_reports
 
@@ -347,6 +348,22 @@ def test_what_cannot_be_measured_is_told_at_the_end_of_the_comparison(
     assert done.exit_code == 1
     assert "1 measurements failed, the others are recorded: exemplar-small with svm: 2,000 patches" in done.stderr
     assert [one.method for one in read_records(tmp_path)] == ["raw pixels"]
+
+
+def test_a_comparison_trains_a_supervised_network_on_fewer_draws(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "COMPARED", (("pixels", "knn"), ("pixels", "cnn-small")))
+    network = NearestNeighbours()
+    network.name = "network"
+    monkeypatch.setitem(jobs.CLASSIFIERS, "cnn-small", lambda *_: network)
+    few = ["svhn", "--labels", 20, "--draws", 12, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
+    succeed(*few, "--all")
+    plain, trained = read_records(tmp_path)
+    assert (len(plain.test_correct), len(trained.test_correct)) == (12, 10)
+    assert trained.command.endswith("--labels 20 --draws 10 --weights pixels --classifier cnn-small")
+    assert [line[:8] for line in succeed(*few, "--all").stdout.splitlines()] == ["recorded"] * 2
 
 
 def test_layers_of_a_learned_method_have_their_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

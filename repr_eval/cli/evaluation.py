@@ -22,7 +22,8 @@ LOW_LABELS, LOW_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 _LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
 _ALL = click.option(
     "--all", "everything", is_flag=True,
-    help="Every method of the comparison, with every classifier; what is recorded in --out already is left out.",
+    help="Every method of the comparison, with every classifier; what is recorded in --out already is left out. The "
+    f"supervised CNN is trained on {jobs.SUPERVISED_DRAWS} draws at most.",
 )  # fmt: skip
 _DATA = (
     options.data_dir,
@@ -76,8 +77,7 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
     load = _loading(load_svhn, settings)
     asked = {"labels": labels, "draws": draws}
-    words = ("--labels", str(labels), "--draws", str(draws))
-    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, asked, labels, words)
+    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, asked, labels)
     if everything:
         jobs.run_all([few], load, settings)
     else:
@@ -135,8 +135,7 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
 
 def _low_labels(family: str, per_class: int, draws: int) -> Run:
     settings = {"per_class": per_class, "draws": draws}
-    words = ("--labels-per-class", str(per_class), "--draws", str(draws))
-    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class, words)
+    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class)
 
 
 def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:

@@ -4,7 +4,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -37,7 +37,8 @@ CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
 }
 SUPERVISED = ("cnn", "cnn-small")
-OF_RUNS = ("--labels-per-class", "--labels", "--draws")  # options that say which protocol is run, and with what
+SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
+OF_RUNS = {"per_class": "--labels-per-class", "labels": "--labels", "draws": "--draws"}  # options, by a Run's settings
 ARCHS = {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}  # of these, by table
 SETTINGS = {one.name: one.setting for one in (L2_SVM, NEAREST_NEIGHBOURS)}
 
@@ -95,7 +96,17 @@ class Run:
     Cs: tuple[float, ...]
     settings: dict[str, int]
     labels: int | None  # None for all
-    words: tuple[str, ...] = ()  # that ask for it on the command line
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What asks for it on the command line."""
+        return tuple(word for name, value in self.settings.items() for word in (OF_RUNS[name], str(value)))
+
+    def in_comparison(self, classifier: str) -> "Run":
+        """The same as `--all` runs it with a classifier of that name."""
+        if classifier not in SUPERVISED or "draws" not in self.settings:
+            return self
+        return replace(self, settings=self.settings | {"draws": min(self.settings["draws"], SUPERVISED_DRAWS)})
 
     def bound(self, job: Job) -> Protocol:
         """The protocol with everything that it takes but the features."""
@@ -138,7 +149,7 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
     for weights, classifier in COMPARED:
         for one in runs:
             try:
-                _measure_once(one, data, weights, classifier, settings)
+                _measure_once(one.in_comparison(classifier), data, weights, classifier, settings)
             except (ValueError, MemoryError) as error:
                 failed.append(f"{weights or 'the shipped model'} with {classifier}: {error or type(error).__name__}")
                 click.echo(f"failed: {failed[-1]}", err=True)
@@ -170,7 +181,7 @@ def _given() -> list[str]:
     """The words of the command at hand but for --all and what a `Run` has in its own words."""
     words, own = [], False
     for word in sys.argv[1:]:
-        named = word.partition("=")[0] in OF_RUNS
+        named = word.partition("=")[0] in OF_RUNS.values()
         if not own and not named and word != "--all":
             words.append(word)
         own = named and "=" not in word  # its value comes next
