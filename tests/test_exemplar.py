@@ -314,6 +314,8 @@ def test_bad_input_is_named() -> None:
         replace(TINY, dropout=1.0)
     with pytest.raises(ValueError, match="views 0"):
         replace(TINY, views=0)
+    with pytest.raises(ValueError, match="last_rate 0"):
+        replace(TINY, last_rate=0.0)
     with pytest.raises(ValueError, match="trained first"):
         ExemplarCNN(TINY).fill(images, np.empty((24, 96), np.float32))
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 1 "):

@@ -75,6 +75,9 @@ class Settings:
         for name in ("classes", "views", "batch", "units"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} {getattr(self, name)} is less than 1")
+        for name in ("gain", "last_rate", "bias_rate"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} {getattr(self, name)} is not above 0")
         if self.side < PATCH or self.side % PATCH:
             raise ValueError(f"side {self.side}: needs a multiple of {PATCH}")
         if not 0 <= self.dropout < 1:
