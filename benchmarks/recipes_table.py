@@ -1,5 +1,6 @@
 """Table, CSV and picture of the study of recipes, derived from its records (benchmarks.recipes)."""
 
+import itertools
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from repr_eval.atomic import replacing, write_text
 from repr_eval.gan.augmentation import Augmentation
@@ -98,14 +100,28 @@ def over_seeds(table: pd.DataFrame) -> str:
 
 
 def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
-    """Accuracy against images seen: a point a run, a line through the means of every recipe, width and precision."""
+    """Accuracy against images seen: a point a run, a line through the means of every recipe, width and precision.
+
+    What was measured at one count only has no curve and is left out; untrained networks are levels, dashed.
+    """
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
     chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
-    for position, ((width, name, precision), runs) in enumerate(chosen.groupby(["width", "recipe", "precision"])):
-        means = runs.groupby("images_seen").accuracy.mean()
-        axes.plot(means.index, 100 * means, color=f"C{position}", label=f"{name}, width {width:g}, {precision}")
-        axes.plot(runs.images_seen, 100 * runs.accuracy, "o", color=f"C{position}", markersize=4)
-    axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)")
+    colours = itertools.count()
+    for (width, name, precision), runs in chosen.groupby(["width", "recipe", "precision"]):
+        means = 100 * runs.groupby("images_seen").accuracy.mean()
+        if means.index.max() == 0:
+            axes.axhline(means[0], color="grey", linestyle="--", linewidth=1)
+            axes.annotate(f"{name}, width {width:g}", (1, means[0]), xycoords=("axes fraction", "data"), fontsize=8,
+                          xytext=(-4, 3), textcoords="offset points", ha="right")  # fmt: skip
+        elif len(means) > 1:
+            colour = f"C{next(colours)}"
+            axes.plot(means.index, means, color=colour, label=f"{name}, width {width:g}, {precision}")
+            axes.plot(runs.images_seen, 100 * runs.accuracy, "o", color=colour, markersize=4)
+    axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)", xscale="log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.3)
     axes.legend()
     with replacing(path) as partial:
         figure.savefig(partial, dpi=120)

@@ -237,12 +237,13 @@ def figure(lines: list[Compared], measure: str) -> "Figure":
 
     panels = list(_panels(lines))
     heights = [1.2 + 0.3 * len(panel) for _, panel in panels]
-    result = Figure(figsize=(10.0, sum(heights) + 0.6), layout="constrained")
+    result = Figure(figsize=(10.0, sum(heights) + 0.4), layout="constrained")
     grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
         _bars(axes, panel)
-        axes.set(title=title, xlabel=f"test {measure}, %")
-    _legend(grid[0, 0])
+        axes.set_title(title, loc="right")
+        axes.set_xlabel(f"test {measure}, %")
+    _legend(result, grid[0, 0])
     return result
 
 
@@ -259,13 +260,13 @@ def _bars(axes: "Axes", panel: list[Compared]) -> None:
         if line.published is not None:
             axes.plot([100 * line.published] * 2, [place - 0.4, place + 0.4], color="C3", linewidth=2.5)
     axes.set_yticks(range(len(panel)), names, fontsize="small")
-    axes.invert_yaxis()
+    axes.set_ylim(len(panel) - 0.3, -0.7)  # the first line above
     axes.grid(axis="x", alpha=0.3)
 
 
-def _legend(axes: "Axes") -> None:
+def _legend(figure: "Figure", axes: "Axes") -> None:
     handles = [
         axes.plot([], [], color=colour, linewidth=6, alpha=0.75)[0] for colour in ("C0", "C1")
     ] + axes.plot([], [], color="C3", linewidth=2.5)  # fmt: skip
     words = ("measured, L2-SVM", "measured, another classifier", "published, on the paper's data")
-    axes.legend(handles, words, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1.0))
+    figure.legend(handles, words, fontsize="small", loc="outside upper right", ncols=3)
