@@ -6,9 +6,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from repr_eval.atomic import replacing, write_text
@@ -99,12 +99,13 @@ def over_seeds(table: pd.DataFrame) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
+def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     """Accuracy against images seen: a point a run, a line through the means of every recipe, width and precision.
 
     What was measured at one count only has no curve and is left out; untrained networks are levels, dashed.
     """
-    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
     chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
     colours = itertools.count()
     for (width, name, precision), runs in chosen.groupby(["width", "recipe", "precision"]):
@@ -122,10 +123,9 @@ def draw(table: pd.DataFrame, path: Path, names: tuple[str, ...]) -> None:
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
-    axes.legend()
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=120)
-    plt.close(figure)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+    return figure
 
 
 def write(records: Path, folder: Path, names: tuple[str, ...]) -> None:
@@ -133,4 +133,5 @@ def write(records: Path, folder: Path, names: tuple[str, ...]) -> None:
     table = frame(read(records))
     write_text(folder / "recipes.csv", table.to_csv(index=False, float_format="%.6g"))
     write_text(folder / "recipes.md", f"{markdown(table)}\n### Over seeds\n\n{over_seeds(table)}")
-    draw(table, folder / "recipes.png", names)
+    with replacing(folder / "recipes.png") as partial:
+        curves(table, names).savefig(partial, dpi=120)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dying_training import SETTINGS
@@ -121,6 +122,21 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
     assert lines[-1] == "| mine | 0.03 | 1,280 | fp32 | 2 | 59.50 | 1.41 |"
     assert (tmp_path / "recipes.png").stat().st_size > 0
     assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 5
+
+
+def test_the_picture_has_a_line_through_the_means_of_whatever_was_measured_more_than_once_on_its_way() -> None:
+    rows = [
+        ("paper", 0, 1280, 0.5), ("paper", 1, 1280, 0.52), ("paper", 0, 2560, 0.6), ("mine", 0, 1280, 0.7),
+        ("random", 0, 0, 0.4), ("left out", 0, 1280, 0.1), ("left out", 0, 2560, 0.1),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["recipe", "seed", "images_seen", "accuracy"])
+    table["width"], table["precision"] = 0.5, "bf16"
+    axes = recipes_table.curves(table, ("paper", "mine", "random")).axes[0]
+    line, points, level = (np.array(drawn.get_xydata()) for drawn in axes.lines)
+    np.testing.assert_allclose(line, [(1280, 51), (2560, 60)])
+    np.testing.assert_allclose(points, [(1280, 50), (1280, 52), (2560, 60)])
+    np.testing.assert_allclose(level[:, 1], [40, 40])
+    assert axes.get_legend_handles_labels()[1] == ["paper, width 0.5, bf16"]
 
 
 def test_the_table_of_training_says_what_was_stored() -> None:
