@@ -405,3 +405,10 @@ def test_impossible_choices_are_refused(tmp_path: Path, choice: dict[str, Any], 
     with pytest.raises(ValueError, match=message):
         go_on(tmp_path / "run", replace(SETTINGS, recipe=replace(SMALL_BATCHES, **choice)))
     assert not (tmp_path / "run").exists()
+
+
+def test_unmirrored_is_contrastive_without_mirror_images() -> None:
+    mirrored, plain = recipe_named("contrastive"), recipe_named("contrastive-unmirrored")
+    assert mirrored.augmentation
+    assert mirrored.augmentation.flip
+    assert replace(mirrored, name=plain.name, augmentation=replace(mirrored.augmentation, flip=False)) == plain

@@ -4,7 +4,7 @@ A row never changes once a model has been trained with it; a new choice gets a n
 where they come from, is said where each is computed: `losses`, `augmentation`, `tasks`, `adversaries`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES
@@ -75,7 +75,14 @@ CONTRASTIVE = Recipe(
     g_average=0.999,
 )
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, CONTRASTIVE)}
+# For images whose mirror image means something else, or nothing: digits, text.
+CONTRASTIVE_UNMIRRORED = replace(
+    CONTRASTIVE,
+    name="contrastive-unmirrored",
+    augmentation=Augmentation(crop=0.3, brightness=0.4, saturation=0.8, grey=0.2, contrast=0.4),
+)
+
+RECIPES = {recipe.name: recipe for recipe in (PAPER, CONTRASTIVE, CONTRASTIVE_UNMIRRORED)}
 
 
 def recipe_named(name: str) -> Recipe:
