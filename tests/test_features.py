@@ -270,6 +270,14 @@ def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None
     assert loaded.description.method == "DCGAN (dcgan32, width 0.1, 1,280 images seen)"
 
 
+@pytest.mark.parametrize(("recipe", "kind"), [("paper", "DCGAN"), ("contrastive", "DCGAN, contrastive")])
+def test_the_name_tells_a_recipe_that_is_not_the_papers(recipe: str, kind: str, tmp_path: Path) -> None:
+    info = WeightsInfo("discriminator", "dcgan32", 0.1, images_seen=640, settings={"recipe": recipe})
+    save_weights(tmp_path / "d.safetensors", small(width=0.1).network, info)
+    name = from_weights(tmp_path / "d.safetensors").description.method
+    assert name == f"{kind} (dcgan32, width 0.1, 640 images seen)"
+
+
 # The store.
 
 SETTINGS = {"weights": "abc", "bn": "recomputed", "layers": 6, "precision": "float32"}

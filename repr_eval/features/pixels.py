@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.features.blocks import check_size, fill_in_blocks
+from repr_eval.features.blocks import check_size, fill_in_blocks, on_device
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 
@@ -14,7 +14,7 @@ RIDGE = 0.01  # of the mean variance of a pixel, added to the variance in every 
 
 def scaled_pixels(images: np.ndarray, device: torch.device | None = None) -> Tensor:
     """Images uint8 [N, S, S, 3] as rows [N, S * S * 3] in [-1, 1]."""
-    return torch.from_numpy(images.reshape(len(images), -1)).to(device).float() / 127.5 - 1
+    return on_device(images, device or torch.device("cpu")).flatten(1).float() / 127.5 - 1
 
 
 class Pixels:

@@ -18,7 +18,8 @@ from repr_eval.features.blocks import check_size
 from repr_eval.features.discriminator import extract, n_features, recompute_statistics
 from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
 from repr_eval.gan.randomness import generator_for
-from repr_eval.gan.weights import load_discriminator, weights_hash
+from repr_eval.gan.recipes import PAPER
+from repr_eval.gan.weights import WeightsInfo, load_discriminator, weights_hash
 
 BN_MODES = ("recomputed", "at-hand", "running")
 
@@ -143,5 +144,11 @@ def from_weights(path: Path, method: str | None = None, **options: Any) -> Discr
     network, info = load_discriminator(path)
     if options.get("bn") == "running" and not info.statistics:
         raise ValueError(f"{path}: has no running batch-norm statistics; use --bn recomputed")
-    name = method or info.name or f"DCGAN ({info.arch}, width {info.width:g}, {info.images_seen:,} images seen)"
-    return DiscriminatorFeatures(network, name, info.trained_on, **options)
+    return DiscriminatorFeatures(network, method or _name(info), info.trained_on, **options)
+
+
+def _name(info: WeightsInfo) -> str:
+    """What tables call a discriminator; a recipe that is not the paper's is told."""
+    recipe = info.settings.get("recipe", PAPER.name)
+    kind = "DCGAN" if recipe == PAPER.name else f"DCGAN, {recipe}"
+    return info.name or f"{kind} ({info.arch}, width {info.width:g}, {info.images_seen:,} images seen)"
