@@ -102,7 +102,7 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     """The lines of `table` ("cifar10", ...), the best first within a protocol, data set and number of labels."""
     measure = TABLES[table]
     best: dict[tuple[object, ...], Record] = {}
-    wider: dict[tuple[object, ...], Record] = {}
+    own: dict[tuple[object, ...], list[Record]] = {}
     for record in newest(records):
         if family(record.protocol) != table or not whole(record) or record.representation.get("bn", "") not in BN:
             continue
@@ -110,12 +110,13 @@ def compared(records: list[Record], table: str) -> list[Compared]:
         key = (
             _protocol(record), record.dataset["name"], record.labels, record.classifier, record.seed, _made_by(record),
         )  # fmt: skip
-        those = wider if record.protocol.endswith(OWN_GRID) else best
-        if key not in those or len(record.test_correct) >= len(those[key].test_correct):
-            those[key] = record
-    for place, record in wider.items():
-        if place in best and best[place].C_at_edge and not record.C_at_edge:
-            best[place] = record
+        if record.protocol.endswith(OWN_GRID):
+            own.setdefault(key, []).append(record)
+        elif key not in best or len(record.test_correct) >= len(best[key].test_correct):
+            best[key] = record
+    for place in best.keys() & own.keys():
+        wider = [record for record in own[place] if _widens(record, best[place])]
+        best[place] = max([*wider, best[place]], key=_validation)  # of equal ones a wider grid
     making = _seconds_of_making(records)
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
     found = {(line.panel, line.paper) for line in lines}
@@ -138,6 +139,20 @@ def _made_by(record: Record) -> str:
     return json.dumps(
         [settings, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"]], sort_keys=True
     )
+
+
+def _widens(record: Record, edge: Record) -> bool:
+    """Whether the grid of `record` goes on where `edge` chose the last value of its own, and did not end too early."""
+    if not edge.C_at_edge or record.C_at_edge:
+        return False
+    tried, wider = ([float(value) for value in one.validation_correct] for one in (edge, record))
+    return max(wider) > edge.C if max(tried) == edge.C else min(wider) < edge.C
+
+
+def _validation(record: Record) -> float:
+    """The accuracy on held-out training images with the chosen C."""
+    counts = record.validation_correct[repr(float(record.C))]
+    return sum(counts) / len(counts) / record.validation_n
 
 
 def _seconds_of_making(records: list[Record]) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """One evaluation, from a data set and a representation to a stored record."""
 
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from repr_eval.features.learned import LEARNED
 from repr_eval.features.representations import Description, Representation
 from repr_eval.features.store import has, remove, stored_features
 from repr_eval.images.labelled import LabelledImages, Split
+from repr_eval.protocols.classifiers import Classifier
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
 from repr_eval.provenance import commit, machine, versions
@@ -64,22 +66,28 @@ def evaluate(
     return measure(family, found, protocol, place, seed=seed, command=command, device=device)
 
 
+def known_records(folder: Path) -> list[Record]:
+    """The records of `folder`, none where nothing was measured yet."""
+    return read_records(folder) if (folder / FILE).exists() else []
+
+
 def recorded(
-    family: str, data: LabelledImages, representation: Representation, place: Place, protocol: str, classifier: str,
-    labels: int, draws: int, seed: int,
+    family: str, data: LabelledImages, representation: Representation, place: Place, protocol: str,
+    classifier: Classifier, labels: int, draws: int, seed: int,
 ) -> Record | None:  # fmt: skip
     """The newest record in `place.out` of this very measurement, if there is one; nothing is computed."""
     description = representation.adapted(data.train.images, data.train.fingerprint).description
     settings = description.settings | {"stored_as": place.precision}
     wanted = (
-        f"{family}/{protocol}", classifier, labels, draws, seed, settings,
+        f"{family}/{protocol}", classifier.name, json.loads(json.dumps(classifier.settings)), labels, draws, seed,
+        settings,
         data.train.fingerprint, data.test.fingerprint,
     )  # fmt: skip
     found = None
-    for record in read_records(place.out) if (place.out / FILE).exists() else []:
+    for record in known_records(place.out):
         is_of = (
-            record.protocol, record.classifier, record.labels, len(record.test_correct), record.seed,
-            record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
+            record.protocol, record.classifier, record.classifier_settings, record.labels, len(record.test_correct),
+            record.seed, record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
         )  # fmt: skip
         found = record if is_of == wanted else found
     return found

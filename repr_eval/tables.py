@@ -105,8 +105,13 @@ def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
 
 
 def newest(records: list[Record]) -> list[Record]:
-    """Of records of the same measurement only the newest."""
-    return list({json.dumps(identity(record), sort_keys=True): record for record in records}.values())
+    """Of records of the same measurement only the newest, oldest first."""
+    found: dict[str, Record] = {}
+    for record in records:
+        key = json.dumps(identity(record), sort_keys=True)
+        found.pop(key, None)  # so that it stands where the newest does
+        found[key] = record
+    return list(found.values())
 
 
 def whole(record: Record) -> bool:

@@ -350,6 +350,43 @@ def test_what_cannot_be_measured_is_told_at_the_end_of_the_comparison(
     assert [one.method for one in read_records(tmp_path)] == ["raw pixels"]
 
 
+def test_a_comparison_goes_on_when_memory_or_the_disk_is_full(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_much(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory:\nyou tried to allocate 9 bytes")
+
+    def too_many(*_: Any) -> Any:
+        raise OSError(errno.ENOSPC, "No space left on device", "features")
+
+    monkeypatch.setitem(METHODS, "pixels-pca", too_much)
+    monkeypatch.setitem(METHODS, "pixels-zca", too_many)
+    monkeypatch.setattr(
+        jobs, "COMPARED", (("pixels", "svm"), ("pixels-pca", "svm"), ("pixels-zca", "svm"), ("pixels", "knn"))
+    )
+    few = ["svhn", "--labels", 20, "--draws", 2, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
+    done = run(*few, "--all")
+    assert done.exit_code == 1
+    assert "2 measurements failed, the others are recorded: pixels-pca with svm: DefaultCPUAllocator" in done.stderr
+    assert "pixels-zca with svm: [Errno 28] No space left on device: 'features'" in done.stderr
+    assert [one.classifier for one in read_records(tmp_path)] == ["L2-SVM", "kNN"]
+    refused = run(*few, "--weights", "pixels-pca")
+    assert (refused.exit_code, len(refused.stderr.splitlines())) == (1, 1)
+    assert "can't allocate memory" in refused.stderr
+
+
+def test_a_comparison_stops_at_a_file_of_records_that_cannot_be_read(
+    job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = ["svhn", "--labels", 20, "--draws", 2, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
+    monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
+    (tmp_path / "records.jsonl").write_text('{"format"')
+    done = run(*few, "--all")
+    assert done.exit_code == 1
+    assert re.fullmatch(r"repr-eval svhn: \S+records.jsonl, line 1: cannot be read .*\n", done.stderr)
+
+
 def test_a_comparison_trains_a_supervised_network_on_fewer_draws(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -547,7 +584,7 @@ BAD = [
     ("digits --weights pixels --out {out} --classifier knn --C 0", "every value must be above 0"),
     ("digits --weights pixels --out {out} --classifier cnn-small --C -1", "every value must be 0 or more"),
     ("digits --encoder {in}/leaves.py:build --out {out}", "leaves.py:build: 3 .SystemExit."),
-    (DIGITS + "--weights pixels --classifier knn --C 2.5", "k 2.5: must be a whole number of neighbours"),
+    (DIGITS + "--weights pixels --classifier knn --C 2.5", "--C 2.5: must be a whole number of neighbours"),
     (DIGITS + "--weights kmeans-1600 --bn running", "--bn running: kmeans-1600 has no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),

@@ -112,22 +112,42 @@ def test_representations_of_one_name_are_told_apart() -> None:
 
 
 def test_a_wider_grid_counts_where_the_protocols_ended_too_early() -> None:
-    about: dict[str, Any] = {"layers": "-", "method": "own"}
-    edge = measured([60], {"representation": "own"}, C_at_edge=True, C=1e-2, **about)
-    inside = measured([50], {"representation": "other"}, layers="-", method="other")
-    wider = replace(edge, protocol=f"{edge.protocol}/own-C", C=0.3, C_at_edge=False, test_correct=[65])
-    fixed = replace(edge, protocol=f"{edge.protocol}/own-C", C=1.0, C_at_edge=True, test_correct=[90])
+    about: dict[str, Any] = {"layers": "-", "method": "own", "validation_n": 100}
+
+    def tried(test: int, C: float, at_edge: bool, validation: dict[float, int], protocol: str = "/own-C") -> Record:
+        counts = {repr(value): [count] for value, count in validation.items()}
+        one = measured([test], {"representation": "own"}, C_at_edge=at_edge, C=C, validation_correct=counts, **about)
+        return replace(one, protocol=f"{one.protocol}{protocol}")
+
+    edge = tried(60, 1e-2, True, {1e-3: 50, 1e-2: 58}, "")
+    wider = tried(65, 0.3, False, {1e-2: 58, 0.3: 63, 1.0: 62})
+    fixed = tried(90, 1.0, True, {1.0: 62})
+    elsewhere = tried(91, 1e-5, False, {1e-6: 20, 1e-5: 70, 1e-4: 20})
+    worse = tried(92, 0.5, False, {0.1: 50, 0.5: 57, 2.0: 50})
+    inside = replace(edge, representation={"representation": "other"}, method="other", C_at_edge=False)
     others = replace(wider, representation=inside.representation, method="other")
     alone = replace(wider, representation={"representation": "third"}, method="third")
 
     def found(*records: Record) -> dict[str, float]:
         return {line.method: line.rate for line in compared(list(records), "cifar10") if line.row}
 
-    assert found(edge, wider, inside, others, alone) == {"own": 0.65, "other": 0.5}
-    assert found(edge, fixed) == {"own": 0.6}
+    assert found(edge, wider, inside, others, alone) == {"own": 0.65, "other": 0.6}
+    for more in (fixed, elsewhere, worse):
+        assert found(edge, more) == {"own": 0.6}
+        assert found(edge, wider, more) == {"own": 0.65}
+    low = tried(60, 1e-3, True, {1e-3: 58, 1e-2: 50}, "")
+    assert found(low, wider) == {"own": 0.6}
+    assert found(low, tried(66, 1e-4, False, {1e-5: 50, 1e-4: 59, 1e-3: 58})) == {"own": 0.66}
     (line,) = [line for line in compared([edge, wider], "cifar10") if line.row]
     assert line.row
     assert (line.protocol, line.row.record) == (edge.protocol, wider.id)
+
+
+def test_of_alike_measurements_the_newest_counts() -> None:
+    first, other = measured([60], SHIPPED, lists_sha256="1"), measured([61], SHIPPED, lists_sha256="2")
+    again = replace(first, time="2027-01-01T00:00:00+00:00", test_correct=[62])
+    (line,) = [line for line in compared([first, other, again], "cifar10") if line.row]
+    assert line.rate == 0.62
 
 
 def test_seconds_hold_the_making_of_features_that_another_measurement_stored() -> None:

@@ -1,6 +1,7 @@
 """Features: their number, what they depend on, batch-norm statistics, and the store."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -311,6 +312,21 @@ def test_features_are_made_once_and_read_from_disk(precision: str, tmp_path: Pat
         np.testing.assert_array_equal(features, 1 + np.arange(15).reshape(5, 3))
     assert names(tmp_path) == [".json", ".npy"]
     assert json.loads((tmp_path / f"{key_of(settings)}.json").read_text()) == settings | {"version": store.VERSION}
+
+
+def test_features_that_take_days_are_not_taken_for_what_a_killed_process_left(tmp_path: Path) -> None:
+    left = tmp_path / ".partial-left.npy"
+    left.write_bytes(b"")
+    os.utime(left, (0, 0))
+
+    def days(out: np.ndarray) -> None:
+        for partial in tmp_path.glob(".partial-*"):
+            os.utime(partial, (0, 0))
+        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), Source())
+        out[:] = 7
+
+    assert (stored_features(tmp_path, SETTINGS, (5, 3), days) == 7).all()
+    assert names(tmp_path) == [".json", ".json", ".npy", ".npy"]
 
 
 def test_key_is_of_the_content_alone(monkeypatch: pytest.MonkeyPatch) -> None:

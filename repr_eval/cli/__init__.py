@@ -51,8 +51,9 @@ class _Commands(click.Group):
             return super().invoke(ctx)
         except BrokenPipeError:
             raise  # a reader such as `head` has seen enough: click ends quietly
-        except (ValueError, OSError, MemoryError) as error:
-            if os.environ.get("REPR_EVAL_DEBUG"):
+        except (ValueError, OSError, MemoryError, RuntimeError) as error:
+            of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)  # torch's RuntimeErrors
+            if os.environ.get("REPR_EVAL_DEBUG") or (isinstance(error, RuntimeError) and not of_memory):
                 raise
             text = " ".join(str(error).split()) or type(error).__name__
             click.echo(f"repr-eval {ctx.invoked_subcommand}: {text}", err=True)

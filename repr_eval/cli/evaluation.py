@@ -22,8 +22,8 @@ LOW_LABELS, LOW_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 _LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
 _ALL = click.option(
     "--all", "everything", is_flag=True,
-    help="Every method of the comparison, with every classifier; what is recorded in --out already is left out. The "
-    f"supervised CNN is trained on {jobs.SUPERVISED_DRAWS} draws at most.",
+    help="Every method of the comparison by L2-SVM and kNN (autoencoders and Exemplar CNN: small), and the small "
+    f"supervised CNN on {jobs.SUPERVISED_DRAWS} draws at most; what is recorded in --out already is left out.",
 )  # fmt: skip
 _DATA = (
     options.data_dir,

@@ -13,7 +13,7 @@ import click
 import torch
 
 from repr_eval.cli import options
-from repr_eval.evaluation import Place, Protocol, evaluate, recorded
+from repr_eval.evaluation import Place, Protocol, evaluate, known_records, recorded
 from repr_eval.features.encoders import HALF, RGB, encoder
 from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
@@ -21,7 +21,7 @@ from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.locate import cache_folder
-from repr_eval.protocols.classifiers import L2_SVM, Classifier
+from repr_eval.protocols.classifiers import L2_SVM, Classifier, whole_numbers
 from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.protocols.outcome import Outcome
 from repr_eval.protocols.supervised import supervised_cnn
@@ -144,37 +144,44 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
         raise ValueError("--all compares every classifier; leave out --classifier")
     first = _compared(*COMPARED[0], settings)
     job(runs[0].family, first)  # what is wrong with the options is said before data is loaded, or fetched
+    known_records(settings["out"])  # ... and with the records, before anything is measured
     data = load()
     failed = []
     for weights, classifier in COMPARED:
         for one in runs:
             try:
-                _measure_once(one.in_comparison(classifier), data, weights, classifier, settings)
-            except (ValueError, MemoryError) as error:
-                failed.append(f"{weights or 'the shipped model'} with {classifier}: {error or type(error).__name__}")
+                new = _measure_once(one.in_comparison(classifier), data, weights, classifier, settings)
+            except BrokenPipeError:
+                raise
+            except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
+                text = " ".join(str(error).split()) or type(error).__name__
+                failed.append(f"{weights or 'the shipped model'} with {classifier}: {text}")
                 click.echo(f"failed: {failed[-1]}", err=True)
+                continue
+            if new:
+                reports(settings["out"])
     if failed:
         raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
 
 
 def _measure_once(
     one: Run, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
-) -> None:
-    """Measure one method of the comparison, unless it is recorded."""
+) -> bool:
+    """Measure one method of the comparison, unless it is recorded: then False."""
     chosen = _compared(weights, classifier, settings)
     added = ["--weights", chosen["weights"]] if weights else []
     if weights and weights.startswith("random"):
         added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
     one_job = job(one.family, chosen, [*_given(), *one.words, *added, "--classifier", classifier])
     found = recorded(
-        one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier.name,
+        one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier,
         one.labels or len(data.train.labels), one.settings.get("draws", 1), one_job.seed,
     )  # fmt: skip
     if found:
         click.echo(f"recorded: {summary(found, TABLES[one.family])}")
-        return
+        return False
     _measure(one, data, one_job)
-    reports(settings["out"])
+    return True
 
 
 def _given() -> list[str]:
@@ -286,4 +293,6 @@ def _grid(settings: dict[str, Any]) -> tuple[float, ...] | None:
     numbered = settings["classifier"] in SUPERVISED  # configurations, from 0
     if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
         raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
+    if settings["classifier"] == "knn":
+        whole_numbers(values, 1, "--C", " of neighbours")
     return values

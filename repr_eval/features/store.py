@@ -5,12 +5,14 @@ the hash of. The description is written once the features are complete and befor
 is without one.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +53,10 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
             _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
             np.lib.format.open_memmap(partial, "w+", dtype, shape)
         ranks.wait()
-        array = np.lib.format.open_memmap(partial, "r+")
-        fill(array)
+        with open(partial, "rb") as held:
+            fcntl.flock(held, fcntl.LOCK_SH)  # for `fill` may learn for days before it writes
+            array = np.lib.format.open_memmap(partial, "r+")
+            fill(array)
         array.flush()
         ranks.wait()
         if ranks.first:
@@ -86,10 +90,12 @@ def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarra
 
 
 def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left: temporary files that nobody has written to for a day."""
+    """Remove what killed processes left: temporary files that nobody holds, nor has written to for a day."""
     for partial in folder.glob(".partial-*"):
-        if time.time() - partial.stat().st_mtime > STALE_SECONDS:
-            partial.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, BlockingIOError), open(partial, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if time.time() - os.fstat(file.fileno()).st_mtime > STALE_SECONDS:
+                partial.unlink()
 
 
 def _check_finite(array: np.ndarray, rows: int = 1024) -> None:
