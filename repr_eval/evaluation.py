@@ -94,7 +94,11 @@ def recorded(
 
 
 def extracted(data: LabelledImages, representation: Representation, place: Place) -> Extracted:
-    """Both splits' features, from the store or made and stored."""
+    """Both splits' features, from the store or made and stored. ValueError where there is nothing to tell apart."""
+    classes = np.unique(data.train.labels)
+    if len(classes) < 2:
+        n = len(data.train.labels)
+        raise ValueError(f"{data.name}: all {n:,} training images are of class {classes[0]}; two classes are needed")
     started = time.perf_counter()
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
     if LEARNED in adapted.description.settings:

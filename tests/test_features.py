@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.evaluation import Place, features_of
+from repr_eval.evaluation import Place, extracted, features_of
 from repr_eval.features import store
 from repr_eval.features.discriminator import n_features, pooled, recompute_statistics, to_network
 from repr_eval.features.pixels import Pixels
@@ -21,7 +21,7 @@ from repr_eval.features.representations import DiscriminatorFeatures, from_weigh
 from repr_eval.features.store import key_of, stored_features
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
-from repr_eval.images.labelled import make_split
+from repr_eval.images.labelled import LabelledImages, make_split
 
 CPU = torch.device("cpu")
 
@@ -438,3 +438,11 @@ def test_features_that_are_not_finite_are_refused_with_the_image_they_belong_to(
     with pytest.raises(ValueError, match=r"features of image 3 hold NaN or infinity as float16.*--store-as float32"):
         stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), overflowing)
     assert names(tmp_path) == []
+
+
+def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
+    split = make_split(pictures(4), np.full(4, 7))
+    data = LabelledImages("sevens", split, split, tuple("0123456789"), verified=False)
+    with pytest.raises(ValueError, match="sevens: all 4 training images are of class 7; two classes are needed"):
+        extracted(data, Pixels(), Place(tmp_path / "out", tmp_path))
+    assert not list(tmp_path.iterdir())

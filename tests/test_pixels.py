@@ -72,6 +72,14 @@ def test_to_be_trained_first_and_images_of_their_size() -> None:
         model.adapted(np.zeros((5, 8, 8, 3), np.uint8), "print")
 
 
+def test_images_that_are_all_alike_cannot_be_whitened() -> None:
+    images = np.full((9, 4, 4, 3), 77, np.uint8)
+    with pytest.raises(ValueError, match="the 9 training images are all alike"):
+        WhitenedPixels(image_size=4, progress=False).learn(images)
+    images[0, 1, 2, 0] = 78
+    WhitenedPixels(image_size=4, progress=False).learn(images)
+
+
 def test_what_is_learned_is_learned_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     train = coloured_noise(60, 0)
     model = WhitenedPixels(image_size=4, progress=False).adapted(train, "print")

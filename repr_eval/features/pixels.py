@@ -10,6 +10,7 @@ from repr_eval.features.representations import Description
 
 SCALE = "x / 127.5 - 1"
 RIDGE = 0.01  # of the mean variance of a pixel, added to the variance in every direction
+ALIKE = 1e-12  # mean variance of a pixel that is rounding alone
 
 
 def scaled_pixels(images: np.ndarray, device: torch.device | None = None) -> Tensor:
@@ -68,7 +69,10 @@ class WhitenedPixels(Learned):
         mean = total / len(images)
         energies, V = torch.linalg.eigh(square / len(images) - mean[:, None] * mean)
         energies, V = energies[-(self.components or d) :].clamp_min(0), V[:, -(self.components or d) :]
-        ridge = RIDGE * float((square.diagonal() / len(images) - mean.square()).mean())
+        variance = float((square.diagonal() / len(images) - mean.square()).mean())
+        if variance < ALIKE:
+            raise ValueError(f"the {len(images):,} training images are all alike; whitening needs images that differ")
+        ridge = RIDGE * variance
         W = V / (energies + ridge).sqrt()
         self.mean = mean.float().to(self.device)
         self.W = (W if self.components else W @ V.T).float().to(self.device)
