@@ -149,7 +149,10 @@ def draw_patches(images: np.ndarray, n: int, side: int, generator: torch.Generat
     where = gradients(images, side)
     weights = where.flatten(1).double()
     if (structured := int((weights.sum(1) > 0).sum())) < n:
-        raise ValueError(f"{n:,} patches of different images: only {structured:,} of {len(images):,} images will do")
+        raise ValueError(
+            f"{n:,} patches of different images: only {structured:,} of {len(images):,} images are not flat; "
+            f"at least {n:,} such training images are needed"
+        )
     which = torch.multinomial(weights.mean(1), n, generator=generator)
     position = torch.multinomial(weights[which], 1, generator=generator)
     corners = torch.cat([position % where.shape[2], position // where.shape[2]], 1)
