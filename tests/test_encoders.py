@@ -487,7 +487,7 @@ def test_key_of_a_file_is_its_content(folder: Path, tmp_path: Path) -> None:
         ("counts", r"gives int64 \[4, 3, 32, 32\]"),
         ("nothing", r"gives float32 \[4, 0, 32, 32\]"),
         ("first", r"gives float32 \[1, 3, 32, 32\] for 4 images"),
-        ("failing", r"fails on images of 32x32, in batches of 4 and 1: .* \(RuntimeError\)"),
+        ("failing", r"encoder failing fails on 4 images of 32x32 \(.* from 1 to 64\): .* \(RuntimeError\)"),
         ("of_integers", r"gives uint8 \[4, 3072\] for 4 images; needs a NumPy array, float"),
     ],
 )
@@ -495,6 +495,82 @@ def test_networks_that_are_refused(folder: Path, name: str, message: str) -> Non
     with pytest.raises(ValueError, match=message) as caught:
         encoder(f"{folder / 'averages.py'}:{name}", progress=False)
     assert "\n" not in str(caught.value)
+
+
+# Each works in batches of 4 and of 1.
+BATCHES = """
+import numpy as np
+from torch import nn
+
+class Some(nn.Module):
+    def __init__(self, wrong):
+        super().__init__()
+        self.wrong = wrong
+
+    def forward(self, x):
+        if self.wrong(len(x)):
+            raise RuntimeError(f"not {len(x)}\\nof them")
+        return x.flatten(1)
+
+few = lambda: Some(lambda n: n > 32)
+not_ten = lambda: Some(lambda n: n == 10)
+def indexed(images): return np.zeros(32)[np.arange(len(images))][:, None]
+def rows(images): return images.reshape(len(images), -1)[:, :4 + len(images) // 10] / 255.0
+def odd(images): return images.reshape(len(images), -1)[:, :5 if len(images) == 10 else 4] / 255.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("few", r"^encoder few fails on 64 images of 32x32 \(it is .* from 1 to 64\): not 64 \(RuntimeError\)$"),
+        ("indexed", r"^encoder indexed fails on 64 images .*: index 32 is out of bounds .* \(IndexError\)$"),
+        ("rows", r"^encoder rows gives an image 10 features in a batch of 64 and 4 in others; needs as many in all$"),
+    ],
+)
+def test_what_fails_in_a_full_batch_is_refused_before_any_features_are_made(
+    tmp_path: Path, name: str, message: str
+) -> None:
+    (tmp_path / "batches.py").write_text(BATCHES)
+    with pytest.raises(ValueError, match=message):
+        encoder(f"{tmp_path / 'batches.py'}:{name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("not_ten", r"^encoder not_ten fails on 10 images of 32x32 \(it is .*\): not 10 \(RuntimeError\)$"),
+        ("odd", r"^encoder odd gives an image 5 features in a batch of 10 and 4 in others; needs as many in all$"),
+    ],
+)
+def test_what_fails_in_a_later_batch_is_told_in_one_line(tmp_path: Path, name: str, message: str) -> None:
+    (tmp_path / "batches.py").write_text(BATCHES)
+    representation = encoder(f"{tmp_path / 'batches.py'}:{name}", progress=False)
+    assert filled(representation, pictures(65)).shape[0] == 65
+    with pytest.raises(ValueError, match=message):
+        filled(representation, pictures(74))
+
+
+def test_files_of_networks_that_take_few_images(tmp_path: Path) -> None:
+    batch = torch.export.Dim("batch", max=32)
+    exported = torch.export.export(nn.Flatten(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    torch.export.save(exported, tmp_path / "bounded.pt2")
+    with pytest.raises(ValueError, match=r"^encoder bounded fails on 64 images .*: Guard failed: .*<= 32.*$"):
+        encoder(str(tmp_path / "bounded.pt2"))
+    with torchscript_is_deprecated():
+        torch.jit.save(torch.jit.script(AtMostFour()), tmp_path / "four.pt")
+    with (
+        torchscript_is_deprecated(),
+        pytest.raises(ValueError, match=r"^encoder four fails on 64 images .*: .*Error: at most four.*$"),
+    ):
+        encoder(str(tmp_path / "four.pt"))
+
+
+class AtMostFour(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if x.shape[0] > 4:
+            raise ValueError("at most four")
+        return x
 
 
 def test_a_function_without_a_source_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -511,7 +587,7 @@ def test_specs_and_settings_that_are_refused(folder: Path, tmp_path: Path) -> No
         ("no_such_module:build", r"\./no_such_module\.py\): No module named"),
         (f"{tmp_path / 'absent.py'}:build", r"absent\.py: no such file"),
         (str(tmp_path / "absent.pt2"), r"absent\.pt2: no such file"),
-        (str(folder / "fixed.pt2"), "in batches of 4 and 1: Guard failed"),
+        (str(folder / "fixed.pt2"), "encoder fixed fails on 4 images of 32x32 .*: Guard failed"),
     ):
         with pytest.raises(ValueError, match=message):
             encoder(spec)

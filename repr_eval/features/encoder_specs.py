@@ -79,9 +79,16 @@ def telling(what: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:  # whatever that code raises
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         kind = "" if isinstance(error, ValueError) else f" ({type(error).__name__})"
-        raise ValueError(f"{what}: {lines[0][:300] if lines else 'no message'}{kind}") from error
+        raise ValueError(f"{what}: {_line_of(str(error))[:300]}{kind}") from error
+
+
+def _line_of(message: str) -> str:
+    """The line that says most: the first, but of TorchScript's the one after the trace, `ErrorType: what`."""
+    if "Traceback of TorchScript" in message and (told := re.search(r"^[\w.]+: .*", message, re.MULTILINE)):
+        return told[0].strip()
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0] if lines else "no message"
 
 
 # Code.

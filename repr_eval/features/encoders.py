@@ -87,23 +87,31 @@ def probe(size: int) -> np.ndarray:
 
 
 def checked(outputs: Callable[[np.ndarray], list[Tensor]], size: int, what: str) -> list[Tensor]:
-    """`outputs` for the probe; ValueError where they fail, are not finite or depend on the batch or on chance."""
+    """`outputs` for the probe; ValueError where they are not finite or depend on the batch or on chance.
+
+    Each image of the probe is also tried alone, and all of them, again and again, as a batch of `BLOCK`.
+    """
     images = probe(size)
-    with telling(f"{what} fails on images of {size}x{size}, in batches of 4 and 1"):
-        together = outputs(images)
-        alone = [outputs(image[None]) for image in images]
-    for k, output in enumerate(together):
-        if not output.isfinite().all():
-            raise ValueError(f"{what} gives NaN or infinity for images of noise")
-        allowed = TOLERANCE * output.abs().max()
-        for row, one in enumerate(alone):
-            same = one[k].shape[1:] == output.shape[1:]
-            if not same or not (one[k][0] - output[row]).abs().max() <= allowed:  # NaN is not below
+    together = outputs(images)
+    if not all(output.isfinite().all() for output in together):
+        raise ValueError(f"{what} gives NaN or infinity for images of noise")
+    batches = [(slice(k, k + 1), images[k : k + 1]) for k in range(len(images))]
+    for rows, batch in [*batches, (slice(None), np.resize(images, (BLOCK, *images.shape[1:])))]:
+        for output, other in zip(together, outputs(batch), strict=True):
+            expected = output[rows]
+            if other.shape[1:] != output.shape[1:]:
+                raise ValueError(_uneven(what, other[0].numel(), len(batch), output[0].numel()))
+            difference = (other[: len(expected)] - expected).abs().max()
+            if not difference <= TOLERANCE * output.abs().max():  # NaN is not below
                 raise ValueError(
                     f"{what} gives an image other features in another batch: it depends on the batch (batch norm in "
                     "training mode?) or on chance (dropout?)"
                 )
     return together
+
+
+def _uneven(what: str, width: int, n: int, others: int) -> str:
+    return f"{what} gives an image {width:,} features in a batch of {n} and {others:,} in others; needs as many in all"
 
 
 def answers(outputs: list[Tensor]) -> list[list[str]]:
@@ -115,8 +123,10 @@ class _Encoder(ABC):
     """What the two kinds have in common: features are `_outputs`, each [N, units, positions], side by side."""
 
     description: Description
+    name: str
     progress: bool
     size: int | None  # of the images it takes; None for any
+    side: int  # of the images as the user's code gets them
 
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> Self:
         return self
@@ -126,19 +136,30 @@ class _Encoder(ABC):
         fill_in_blocks(images, out, BLOCK, self._features, self.progress)
 
     def _features(self, images: np.ndarray) -> Tensor:
-        return torch.cat([output.flatten(1) for output in self._outputs(images)], 1)
+        made = torch.cat([output.flatten(1) for output in self._told(images)], 1)
+        if made.shape[1] != self.description.n_features:
+            what = f"encoder {self.name}"
+            raise ValueError(_uneven(what, made.shape[1], len(images), self.description.n_features))
+        return made
+
+    def _told(self, images: np.ndarray) -> list[Tensor]:
+        """`_outputs`, on the CPU; ValueError in one line where the user's code fails."""
+        where = f"{len(images)} images of {self.side}x{self.side} (it is to take any number of them from 1 to {BLOCK})"
+        with telling(f"encoder {self.name} fails on {where}"):
+            return [output.cpu() for output in self._outputs(images)]
 
     @abstractmethod
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
         """What is to be laid side by side of images uint8 [N, S, S, 3]: each float32 [N, units, positions]."""
 
-    def _described(self, named: Found, layers: str, size: int, settings: dict[str, Any]) -> Description:
+    def _described(self, named: Found, layers: str, settings: dict[str, Any]) -> Description:
         """A description, with the numbers that the probe gives and what the content is known by."""
-        given = checked(self._outputs, size, f"encoder {named.name}")
+        given = checked(self._told, self.side, f"encoder {named.name}")
         content = {"file_sha256": named.file_sha256}
         if named.file_sha256 is None:
             # After the probe: lazy layers have weights only then.
-            weights = {"weights_sha256": weights_sha256(named.made)} if isinstance(named.made, nn.Module) else {}
+            with telling(f"encoder {named.name}: its weights cannot be read"):
+                weights = {"weights_sha256": weights_sha256(named.made)} if isinstance(named.made, nn.Module) else {}
             content = {**weights, "sources_sha256": sources_sha256(named.made, named.sources)}
             if not any(content.values()):
                 raise ValueError(f"encoder {named.name}: has no source file to be known by")
@@ -153,8 +174,9 @@ class FunctionFeatures(_Encoder):
     """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies."""
 
     def __init__(self, named: Found, function: Function, progress: bool = True):
-        self.function, self.name, self.progress, self.size = function, named.name, progress, SIZE
-        self.description = self._described(named, "-", SIZE, {"kind": "function"})
+        self.function, self.name, self.progress = function, named.name, progress
+        self.size = self.side = SIZE
+        self.description = self._described(named, "-", {"kind": "function"})
 
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
         made = self.function(np.array(images))
@@ -178,16 +200,18 @@ class NetworkFeatures(_Encoder):
         self.network, self.name, self.progress = network, named.name, progress
         self.device = device or torch.device("cpu")
         self.image_size, self.size = image_size, SIZE if image_size is None else None
+        self.side = image_size or SIZE
         self.mean, self.std = (torch.tensor(v, device=self.device)[:, None, None] for v in (mean, std))
         if len(set(pool)) < len(pool):
             raise ValueError(f"pool {','.join(pool)}: names a layer more than once")
         self.layers = {name: _layer(named, network, name) for name in pool}
-        self.network = _evaluating(network.to(self.device))
+        with telling(f"encoder {named.name} cannot be put on {self.device}, in evaluation mode"):
+            self.network = _evaluating(network.to(self.device))
         settings = {
             "pool": list(pool), "pooling": "max 4x4, mean of tokens", "image_size": image_size,
             "resize": "bilinear, antialiased", "mean": list(mean), "std": list(std),
         }  # fmt: skip
-        self.description = self._described(named, ", ".join(pool) or "-", image_size or SIZE, settings)
+        self.description = self._described(named, ", ".join(pool) or "-", settings)
 
     @torch.no_grad()
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
