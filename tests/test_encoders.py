@@ -262,6 +262,36 @@ def test_what_one_file_makes_in_other_ways_has_other_keys(tmp_path: Path) -> Non
     assert key("bright", 1) == key("bright", 0)
 
 
+def test_weights_drawn_on_import_or_by_lazy_layers_are_those_of_the_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "drawn.py").write_text(
+        "import torch\nfrom torch import nn\n"
+        "net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 5))\n"
+        "lazy = lambda: nn.Sequential(nn.Flatten(), nn.LazyLinear(5))\n"
+        "by = torch.randn(3072, 5).double().numpy()\n"
+        "def projected(images): return images.reshape(len(images), -1) @ by\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    state, images = torch.get_rng_state(), pictures(2)
+    for spec in (f"{tmp_path / 'drawn.py'}:net", f"{tmp_path / 'drawn.py'}:lazy", f"{tmp_path / 'drawn.py'}:projected"):
+        first, again, other = (encoder(spec, seed=seed, progress=False) for seed in (0, 0, 1))
+        torch.rand(1)  # what was drawn before has no part in it
+        assert encoder(spec, seed=0).description == first.description == again.description
+        np.testing.assert_array_equal(filled(first, images), filled(again, images))
+        assert other.description.settings["seed"] == 1
+        assert not np.array_equal(filled(first, images), filled(other, images))
+    keys = []
+    for seed in (0, 0, 1):
+        sys.modules.pop("drawn", None)
+        keys.append(key_of(encoder("drawn:net", seed=seed).description.settings))
+    sys.modules.pop("drawn")
+    assert keys[0] == keys[1] != keys[2]
+    torch.set_rng_state(state)
+    encoder(f"{tmp_path / 'drawn.py'}:net")
+    assert torch.equal(torch.get_rng_state(), state)
+
+
 def test_a_file_with_a_wrong_bit_is_refused(folder: Path, tmp_path: Path) -> None:
     for name in ("averages.pt", "averages.pt2"):
         with zipfile.ZipFile(folder / name) as archive:

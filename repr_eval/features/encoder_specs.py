@@ -57,8 +57,8 @@ class Found:
 def found(spec: str, device: torch.device, seed: int) -> Found:
     """What `spec` names; ValueError in one line where there is no such thing or it cannot be made.
 
-    Networks that start from random weights draw them from torch's CPU generator, which is seeded with `seed` for the
-    time being.
+    Networks that start from random weights draw them from torch's CPU generator, which is seeded with `seed` while
+    code is imported and again while it builds one. A module that was imported before keeps the weights it has.
     """
     first = spec.partition(":")[0]
     if first in PACKAGES:
@@ -71,6 +71,14 @@ def found(spec: str, device: torch.device, seed: int) -> Found:
         f"encoder {spec!r}: needs module:name, path/to/file.py:name, a file ({', '.join(FILES)}), timm:NAME or "
         "torchvision:NAME"
     )
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """The one generator that initial weights are drawn from cannot be handed over: it is lent, and given back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        yield
 
 
 @contextmanager
@@ -104,9 +112,7 @@ def made_by(thing: Any, seed: int) -> nn.Module | Function:
     if isinstance(thing, nn.Module):
         return thing
     if _takes(thing, 0):
-        # The one generator that initial weights are drawn from cannot be handed over: it is lent, and given back.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
+        with seeded(seed):
             made = thing()
         if isinstance(made, nn.Module) or (_takes(made, 1) and not isinstance(made, type)):
             return made
@@ -127,14 +133,18 @@ def _takes(thing: Any, count: int) -> bool:
 
 def _from_code(spec: str, seed: int) -> Found:
     where, _, name = spec.rpartition(":")
-    module = _imported(where)
+    with seeded(seed):
+        before = torch.get_rng_state()
+        module = _imported(where)
+        drawn = not torch.equal(torch.get_rng_state(), before)
     if not hasattr(module, name):
         raise ValueError(f"encoder {spec}: {where} has no {name!r}")
     thing = getattr(module, name)
     with telling(f"encoder {spec}"):
         made = made_by(thing, seed)
     said = getattr(made, "trained_on", "not said")
-    own = None if made is thing else seed
+    # A function that is there after an import without any chance is the same with every seed.
+    own = seed if drawn or made is not thing or isinstance(made, nn.Module) else None
     return Found(
         "code", str(getattr(made, "method_name", name)), made, str(said), (module, thing), callable=name, seed=own
     )

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repr_eval.features.blocks import check_size, fill_in_blocks
-from repr_eval.features.encoder_specs import Found, Function, found, sources_sha256, telling, weights_sha256
+from repr_eval.features.encoder_specs import Found, Function, found, seeded, sources_sha256, telling, weights_sha256
 from repr_eval.features.representations import Description, Representation
 from repr_eval.gan.networks import GRID
 
@@ -154,7 +154,8 @@ class _Encoder(ABC):
 
     def _described(self, named: Found, layers: str, settings: dict[str, Any]) -> Description:
         """A description, with the numbers that the probe gives and what the content is known by."""
-        given = checked(self._told, self.side, f"encoder {named.name}")
+        with seeded(named.seed or 0):  # lazy layers draw their weights here
+            given = checked(self._told, self.side, f"encoder {named.name}")
         content = {"file_sha256": named.file_sha256}
         if named.file_sha256 is None:
             # After the probe: lazy layers have weights only then.
