@@ -203,8 +203,20 @@ def test_a_network_of_torchvision_untrained() -> None:
     assert description.layers == "features.3.squeeze, features.6"
     assert untrained(0).description == description
     assert untrained(1).description != description
-    with pytest.raises(ValueError, match="no_such"):
-        encoder("torchvision:no_such")
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("torchvision:", r"^encoder 'torchvision:': needs the name of a network, as torchvision:resnet18$"),
+        ("timm::pretrained", r"^encoder 'timm::pretrained': needs the name of a network, as timm:resnet18$"),
+        ("torchvision:resnet19", r"^encoder .*19: torchvision has no network 'resnet19'; it has .*resnet18.*, \.\.\.$"),
+        ("torchvision:resnet18:bogus", r"'bogus' names no weights .* pretrained or one of IMAGENET1K_V1, DEFAULT$"),
+    ],
+)
+def test_names_that_packages_do_not_have(spec: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        encoder(spec)
 
 
 def test_a_network_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,12 +226,14 @@ def test_a_network_of_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append((name, pretrained, num_classes))
         return nn.Flatten()
 
-    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model))
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model, list_models=lambda: ["a"]))
     assert encoder("timm:a.b_c").description.trained_on == "nothing"
     assert encoder("timm:a.b_c:pretrained").description.method == "timm a.b_c, pretrained"
     assert asked == [("a.b_c", False, 0), ("a.b_c", True, 0)]
     with pytest.raises(ValueError, match="comes :pretrained or nothing"):
         encoder("timm:a.b_c:best")
+    with pytest.raises(ValueError, match=r"^encoder timm:b: timm has no network 'b'; it has a$"):
+        encoder("timm:b")
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(ValueError, match="timm is not installed here"):
         encoder("timm:a.b_c")
@@ -305,15 +319,19 @@ def test_a_file_with_a_wrong_bit_is_refused(folder: Path, tmp_path: Path) -> Non
             encoder(str(tmp_path / name))
 
 
-def test_a_layer_that_is_named_twice_is_refused(folder: Path) -> None:
+def test_a_layer_that_is_named_twice_or_has_no_name_is_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="pool conv,conv: names a layer more than once"):
         encoder(f"{folder / 'averages.py'}:build", ("conv", "conv"))
+    for pool in (("", ""), ("conv", ""), ("",)):
+        with pytest.raises(ValueError, match=r"^pool '.*': a name is empty; needs names of layers, a comma between"):
+            encoder(f"{folder / 'averages.py'}:build", pool)
 
 
 def test_timm_finds_torchvision_importable(tmp_path: Path) -> None:
     """As timm does on import, in an interpreter that has not imported torchvision yet."""
     (tmp_path / "timm.py").write_text(
         "import torchvision\n"
+        "def list_models(): return ['resnet18']\n"
         "def create_model(name, pretrained, num_classes):\n"
         "    return torchvision.models.get_model(name, num_classes=num_classes or 3)\n"
     )
@@ -419,8 +437,6 @@ def test_layers_by_name_in_the_given_order(tmp_path: Path) -> None:
         assert representation.description.settings["pool"] == list(pool)
     with pytest.raises(ValueError, match=r"has no such layer; it has blocks.1, blocks.0, blocks"):
         of("Layered()", tmp_path, LAYERED, pool=("minus", "blocks.2"))
-    with pytest.raises(ValueError, match="has no such layer"):
-        of("Layered()", tmp_path, LAYERED, pool=("",))
     with pytest.raises(ValueError, match="layer 'spare' is not run"):
         of("Layered()", tmp_path, LAYERED, pool=("minus", "spare"))
 
@@ -502,7 +518,9 @@ def test_key_of_a_file_is_its_content(folder: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("absent", "has no 'absent'"),
+        ("absent", r"averages\.py has no 'absent'; it has (\w+, ){8}\.\.\.$"),
+        ("buidl", r"has no 'buidl'; it has build, .*, \.\.\.$"),
+        ("", r"has no ''; it has Averages, Wrong, build, features, make_features, Untrained, network, by_batch, "),
         ("number", "is to be an nn.Module, to make one without arguments, or to be a function"),
         ("needs_two", "is to be an nn.Module"),
         ("Wrong", "is to be an nn.Module"),  # a class that needs an argument is no function of images
@@ -614,6 +632,8 @@ def test_specs_and_settings_that_are_refused(folder: Path, tmp_path: Path) -> No
     code = f"{folder / 'averages.py'}:build"
     for spec, message in (
         ("resnet", "encoder 'resnet': needs module:name"),
+        (":build", "encoder ':build': needs module:name"),
+        (f"{folder / 'averages'}:build", r"averages': is no module's name; a file needs its ending, /.*averages\.py$"),
         ("no_such_module:build", r"\./no_such_module\.py\): No module named"),
         (f"{tmp_path / 'absent.py'}:build", r"absent\.py: no such file"),
         (str(tmp_path / "absent.pt2"), r"absent\.pt2: no such file"),

@@ -24,6 +24,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -65,12 +66,18 @@ def found(spec: str, device: torch.device, seed: int) -> Found:
         return _from_package(spec, seed)
     if Path(spec).suffix in FILES:
         return _from_file(Path(spec), device)
-    if ":" in spec:
+    if ":" in spec and not spec.startswith(":"):
         return _from_code(spec, seed)
     raise ValueError(
         f"encoder {spec!r}: needs module:name, path/to/file.py:name, a file ({', '.join(FILES)}), timm:NAME or "
         "torchvision:NAME"
     )
+
+
+def near(name: str, known: list[str]) -> str:
+    """A few of the `known` names for a message: those close to `name` before others."""
+    names = list(dict.fromkeys([*get_close_matches(name, known, 8, 0.4), *known]))
+    return ", ".join([*names[:8], "..."] if len(names) > 8 else names) or "none"
 
 
 @contextmanager
@@ -138,7 +145,7 @@ def _from_code(spec: str, seed: int) -> Found:
         module = _imported(where)
         drawn = not torch.equal(torch.get_rng_state(), before)
     if not hasattr(module, name):
-        raise ValueError(f"encoder {spec}: {where} has no {name!r}")
+        raise ValueError(f"encoder {spec}: {where} has no {name!r}; it has {near(name, _usable(module))}")
     thing = getattr(module, name)
     with telling(f"encoder {spec}"):
         made = made_by(thing, seed)
@@ -150,8 +157,20 @@ def _from_code(spec: str, seed: int) -> Found:
     )
 
 
+def _usable(module: ModuleType) -> list[str]:
+    """The public names in `module` of networks and of what can be called: those it defines, or else any."""
+    names = {name: value for name, value in vars(module).items() if not name.startswith("_") and callable(value)}
+    own = [
+        name for name, value in names.items()
+        if isinstance(value, nn.Module) or getattr(value, "__module__", None) == module.__name__
+    ]  # fmt: skip
+    return own or list(names)
+
+
 def _imported(where: str) -> ModuleType:
     if not where.endswith(".py"):
+        if "/" in where:
+            raise ValueError(f"encoder module {where!r}: is no module's name; a file needs its ending, {where}.py")
         with telling(f"encoder module {where!r} (a file of this folder is ./{where}.py)"):
             return importlib.import_module(where)
     path = Path(where).resolve()
@@ -248,6 +267,8 @@ def _is_plain(pickled: bytes) -> bool:
 def _from_package(spec: str, seed: int) -> Found:
     package, _, rest = spec.partition(":")
     name, _, weights = rest.partition(":")
+    if not name:
+        raise ValueError(f"encoder {spec!r}: needs the name of a network, as {package}:resnet18")
     if package == "timm" and weights not in ("", "pretrained"):
         raise ValueError(f"encoder {spec}: after timm's name comes :pretrained or nothing")
     try:
@@ -255,6 +276,9 @@ def _from_package(spec: str, seed: int) -> Found:
         models = importlib.import_module("torchvision.models" if package == "torchvision" else "timm")
     except ImportError as error:
         raise ValueError(f"encoder {spec}: {package} is not installed here (pip install {package})") from error
+
+    with telling(f"encoder {spec}"):
+        _check_names(package, models, name, weights)
 
     def build() -> nn.Module:
         if package == "timm":
@@ -268,6 +292,21 @@ def _from_package(spec: str, seed: int) -> Found:
         made = made_by(build, seed)
     described = f"{package} {name}, {weights or 'untrained'}"
     return Found(package, described, made, "not said" if weights else "nothing")
+
+
+def _check_names(package: str, models: Any, name: str, weights: str) -> None:
+    """ValueError, with names that would do, unless the package has a network `name` and torchvision such `weights`."""
+    known = models.list_models()
+    # timm's may end in a tag of their weights; torchvision takes capitals for small letters.
+    if (name.partition(".")[0] if package == "timm" else name.lower()) not in known:
+        raise ValueError(f"{package} has no network {name!r}; it has {near(name, known)}")
+    if package == "torchvision" and weights not in ("", "pretrained"):
+        trained = models.get_model_weights(name)
+        if weights.removeprefix(f"{trained.__name__}.") not in trained.__members__:
+            raise ValueError(
+                f"{weights!r} names no weights of {name}; after the second colon comes pretrained or one of "
+                f"{near(weights, list(trained.__members__))}"
+            )
 
 
 # What the content is known by.

@@ -17,7 +17,6 @@ file it reads) that leaves those answers as they were is not noticed: name anoth
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import ExitStack
-from difflib import get_close_matches
 from typing import Any, Self
 
 import numpy as np
@@ -26,7 +25,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repr_eval.features.blocks import check_size, fill_in_blocks
-from repr_eval.features.encoder_specs import Found, Function, found, seeded, sources_sha256, telling, weights_sha256
+from repr_eval.features.encoder_specs import (
+    Found,
+    Function,
+    found,
+    near,
+    seeded,
+    sources_sha256,
+    telling,
+    weights_sha256,
+)
 from repr_eval.features.representations import Description, Representation
 from repr_eval.gan.networks import GRID
 
@@ -203,6 +211,8 @@ class NetworkFeatures(_Encoder):
         self.image_size, self.size = image_size, SIZE if image_size is None else None
         self.side = image_size or SIZE
         self.mean, self.std = (torch.tensor(v, device=self.device)[:, None, None] for v in (mean, std))
+        if "" in pool:
+            raise ValueError(f"pool {','.join(pool)!r}: a name is empty; needs names of layers, a comma between two")
         if len(set(pool)) < len(pool):
             raise ValueError(f"pool {','.join(pool)}: names a layer more than once")
         self.layers = {name: _layer(named, network, name) for name in pool}
@@ -249,10 +259,9 @@ def _layer(named: Found, network: nn.Module, name: str) -> nn.Module:
         raise ValueError(
             f"pool {name}: layers of a {named.kind} network cannot be reached; save one that returns what you want"
         )
-    if not name or name not in layers:
-        known = [layer for layer in layers if layer]
-        some = get_close_matches(name, known, 8, 0.4) or known[:8]
-        raise ValueError(f"pool {name!r}: {named.name} has no such layer; it has {', '.join(some) or 'none'}, ...")
+    if name not in layers:
+        some = near(name, [layer for layer in layers if layer])
+        raise ValueError(f"pool {name!r}: {named.name} has no such layer; it has {some}")
     return layers[name]
 
 
