@@ -1,18 +1,28 @@
-"""K-means features: centroids that were planted, whitening, activation and pooling by hand."""
+"""K-means features: planted centroids, whitening, activation and pooling by hand, the whole against plain loops."""
 
 import numpy as np
 import pytest
 import torch
 
+from repr_eval.features import kmeans as module
 from repr_eval.features.kmeans import (
     KMeansFeatures,
     kmeans,
     normalised,
     patches_of,
     quadrants,
+    random_patches,
     triangle,
     whitening,
 )  # fmt: skip
+
+
+def smooth_images(n: int, size: int) -> np.ndarray:
+    """Neighbouring pixels are alike, and images differ in contrast: whitening and normalisation have work to do."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (n, size, size, 3))
+    blurred = (noise + np.roll(noise, 1, 1) + np.roll(noise, 1, 2)) // 3
+    return (128 + (blurred - 128) // rng.choice([1, 4, 16], (n, 1, 1, 1))).astype(np.uint8)
 
 
 def test_planted_centroids_are_found() -> None:
@@ -90,3 +100,56 @@ def test_features_do_not_depend_on_what_else_is_in_the_call_and_are_standardised
     np.testing.assert_array_equal(out, repeated)
     with pytest.raises(ValueError, match="trained first"):
         KMeansFeatures(8).fill(images, out)
+
+
+def test_random_patches_are_rows_of_the_patches_that_features_are_made_of() -> None:
+    images = smooth_images(4, 12)
+    every = patches_of(torch.from_numpy(images).permute(0, 3, 1, 2).float()).tolist()
+    place = {tuple(row): number for number, row in enumerate(every)}
+    assert len(place) == 4 * 7 * 7  # so a row tells its image and position
+    drawn = random_patches(images, 4000, np.random.default_rng(0), torch.device("cpu"))
+    found = [place.get(tuple(row), -1) for row in drawn.tolist()]
+    times = np.bincount(np.array(found) + 1, minlength=len(every) + 1)
+    assert times[0] == 0  # no row is of anything else
+    assert times[1:].min() > 0
+    assert times[1:].max() < 50  # 20 on average
+
+
+def test_the_whole_representation_is_that_of_plain_loops_over_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, k, positions = smooth_images(40, 12), 6, 7
+    drawn: list[np.ndarray] = []
+
+    def watched(of: np.ndarray, n: int, rng: np.random.Generator, device: torch.device) -> torch.Tensor:
+        assert of is images
+        patches = random_patches(of, n, rng, device)
+        drawn.append(patches.numpy().astype(np.float64))
+        return patches
+
+    monkeypatch.setattr(module, "random_patches", watched)
+    monkeypatch.setattr(module, "CACHED", 2 * positions * k)  # two rows of windows at a time, of four and of three
+    model = KMeansFeatures(k, image_size=12, n_patches=1000, progress=False).adapted(images, "print")
+    out = np.empty((40, 4 * k), np.float32)
+    model.fill(images, out)
+
+    def contrast_normalised(x: np.ndarray) -> np.ndarray:
+        return np.asarray((x - x.mean()) / np.sqrt(x.var(ddof=1) + 10))
+
+    (patches,) = drawn
+    X = np.stack([contrast_normalised(x) for x in patches])
+    energies, V = np.linalg.eigh(np.cov(X.T))
+    ZCA, centre = V @ np.diag((energies + 0.1) ** -0.5) @ V.T, X.mean(0)
+    white, C = (X - centre) @ ZCA, model.C.numpy().astype(np.float64)
+    nearest = np.linalg.norm(white[:, None] - C, axis=2).argmin(1)
+    np.testing.assert_allclose(C, [white[nearest == j].mean(0) for j in range(k)], atol=1e-4)  # none is empty
+
+    sums = np.zeros((40, 2, 2, k))
+    for i in range(40):
+        for r in range(positions):
+            for c in range(positions):
+                window = images[i, r : r + 6, c : c + 6].astype(np.float64).transpose(2, 0, 1).reshape(-1)
+                z = np.linalg.norm((contrast_normalised(window) - centre) @ ZCA - C, axis=1)
+                sums[i, int(r >= 4), int(c >= 4)] += np.maximum(0, z.mean() - z)
+    expected = sums.reshape(40, -1)
+    expected = (expected - expected.mean(0)) / np.sqrt(expected.var(0) + 0.01)
+    assert np.median(expected.std(0)) > 0.9
+    np.testing.assert_allclose(out, expected, atol=2e-3)

@@ -171,6 +171,22 @@ def test_neighbourhoods_to_learn_from_are_different_ones_of_the_images() -> None
         assert len(nearest.indices.unique()) == len(drawn)
 
 
+def test_images_to_learn_further_layers_from_are_random_ones_of_all() -> None:
+    images = images_of(50)
+    model = tiny(images)
+    filled(model, images[:1])
+    model.further = []
+    every = neighbourhoods(pooled(model.responses(images)[-1], 2)).flatten(1, 2)
+    chosen = []
+    for seed in range(4):
+        drawn = model._neighbourhoods(images, np.random.default_rng(seed))
+        row = torch.cdist(drawn, every.flatten(0, 1), compute_mode="donot_use_mm_for_euclid_dist").argmin(1)
+        chosen.append(set((row // every.shape[1]).tolist()))
+    assert [len(one) for one in chosen] == [40] * 4
+    assert set.union(*chosen) == set(range(50))
+    assert len(set.intersection(*chosen)) < 30
+
+
 def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standardised() -> None:
     images = images_of(60)
     model = tiny(images)
