@@ -19,7 +19,7 @@ from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
 from repr_eval.provenance import commit, machine, versions
 from repr_eval.ranks import Done, here, part
-from repr_eval.records import FILE, Record, append_record, read_records
+from repr_eval.records import Record, append_record, known_records
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 
@@ -64,11 +64,6 @@ def evaluate(
     if layers:
         found = found.of_layers(*layers)
     return measure(family, found, protocol, place, seed=seed, command=command, device=device)
-
-
-def known_records(folder: Path) -> list[Record]:
-    """The records of `folder`, none where nothing was measured yet."""
-    return read_records(folder) if (folder / FILE).exists() else []
 
 
 def recorded(

@@ -12,8 +12,8 @@ from typing import Any
 import click
 import torch
 
-from repr_eval.cli import options
-from repr_eval.evaluation import Place, Protocol, evaluate, known_records, recorded
+from repr_eval.cli import one_line, options
+from repr_eval.evaluation import Place, Protocol, evaluate, recorded
 from repr_eval.features.encoders import HALF, RGB, encoder
 from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
@@ -25,7 +25,7 @@ from repr_eval.protocols.classifiers import L2_SVM, Classifier, whole_numbers
 from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.protocols.outcome import Outcome
 from repr_eval.protocols.supervised import supervised_cnn
-from repr_eval.records import Record
+from repr_eval.records import Record, known_records
 from repr_eval.reports import write_reports
 from repr_eval.tables import TABLES, measured_row
 
@@ -154,8 +154,7 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
             except BrokenPipeError:
                 raise
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
-                text = " ".join(str(error).split()) or type(error).__name__
-                failed.append(f"{weights or 'the shipped model'} with {classifier}: {text}")
+                failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
             if new:
