@@ -186,7 +186,7 @@ def _measured(
     steps = seen // settings.batch_size
     settings = replace(settings, max_steps=steps or None)
     record = _described(name, settings, steps)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     if steps:
         before = latest_step(folder)
         try:
@@ -197,6 +197,7 @@ def _measured(
         trained = time.perf_counter() - started
         record |= {
             "seconds": round(trained, 1),
+            "cpu_seconds": round(time.process_time() - started_cpu, 1),
             "images_a_second": round((steps - before) * settings.batch_size / trained, 1),
         }
         representation = from_weights(folder / DISCRIMINATOR, progress=False)
