@@ -98,6 +98,8 @@ TRIED: dict[str, Recipe] = {
     "cheap-large": replace(CHEAP, batch_size=256, lr=4e-4),
     "cheap-20-detached": replace(CHEAP, views=replace(VIEWS, size=20), game_shapes_features=False),
     "cheap-20-large": replace(CHEAP, views=replace(VIEWS, size=20), batch_size=256, lr=4e-4),
+    "cheap-colder": replace(CHEAP, temperature=0.07),
+    "cheap-crops-02": replace(CHEAP, views=replace(VIEWS, size=24, crop=0.2)),
     "cheap-16": replace(CHEAP, views=replace(VIEWS, size=16)),
     "cheap-decay": replace(CHEAP, weight_decay=0.05),
     **RECIPES,
