@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from repr_eval.atomic import replacing
 from repr_eval.features.representations import Representation
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.locate import data_root
 from repr_eval.protocols.draws import per_class_draws, split_off, stream
 from repr_eval.protocols.outcome import TOL
 from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+from repr_eval.system.files import replacing
 
 LABELS, DRAWS, HELD_OUT, STATISTICS = 400, 2, 1000, 3200
 CS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from repr_eval.atomic import write_text
+from repr_eval.system.files import write_text
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -34,7 +34,7 @@ from repr_eval.gan.settings import TrainingSettings, read_settings, settings_fro
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
 from repr_eval.gan.weights import load_discriminator
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 RECORDS = RESULTS / "recipes.jsonl"

@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from repr_eval.atomic import replacing, write_text
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER
+from repr_eval.system.files import replacing, write_text
 
 PAPERS, NO_VIEW = asdict(PAPER), asdict(Augmentation())
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import click
 
-from repr_eval.atomic import write_text
 from repr_eval.cli.jobs import SETTINGS as SETTINGS_OF
 from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
-from repr_eval.provenance import machine, versions
 from repr_eval.records import read_records
+from repr_eval.system.files import write_text
+from repr_eval.system.provenance import machine, versions
 from repr_eval.tables import whole
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -27,7 +27,7 @@ from repr_eval.evaluation import Place, features_of
 from repr_eval.features.representations import untrained
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.locate import cache_folder, data_root
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "svm.jsonl"
 N, D, K = 50_000, 28_672, 10

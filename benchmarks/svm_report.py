@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS
-from repr_eval.atomic import write_text
+from repr_eval.system.files import write_text
 from repr_eval.tables import markdown_line
 
 Result = dict[str, Any]

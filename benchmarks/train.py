@@ -24,13 +24,13 @@ from safetensors.torch import load_file
 
 from benchmarks.arithmetic import operations, seconds_of, step_work
 from benchmarks.plain_dcgan import PlainGan
-from repr_eval.atomic import write_text
 from repr_eval.gan.checkpoint import save_checkpoint
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.system.files import write_text
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train.json"
 N_IMAGES = 4096

@@ -17,9 +17,9 @@ from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.classifiers import Classifier
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.outcome import Features, Outcome
-from repr_eval.provenance import commit, machine, versions
-from repr_eval.ranks import Done, here, part
 from repr_eval.records import FILE, Record, append_record, read_records
+from repr_eval.system.provenance import commit, machine, versions
+from repr_eval.system.ranks import Done, here, part
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from repr_eval.atomic import naming
+from repr_eval.system.files import naming
 
 FORMAT = 1
 FILE = "records.jsonl"

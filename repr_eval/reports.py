@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repr_eval import comparison, overview, studies
-from repr_eval.atomic import replacing, write_text
 from repr_eval.records import Record, locked_records
+from repr_eval.system.files import replacing, write_text
 from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from repr_eval.features.discriminator import to_network
 from repr_eval.features.representations import from_weights
 from repr_eval.gan.adversaries import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
-from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate
 from repr_eval.gan.weights import save_weights
@@ -27,6 +26,7 @@ from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.selection import count_correct
 from repr_eval.svm import L2SVM
+from repr_eval.system.random_streams import draw_noise, generator_for
 
 pytestmark = pytest.mark.real_data
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.io import loadmat
 
 from repr_eval.images.house_numbers import draw, write_svhn_layout
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 
 def _drawn(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -19,7 +19,6 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from repr_eval import torchvision_import
 from repr_eval.images import cifar10, svhn, unlabelled
 from repr_eval.images.cifar10 import CLASSES, load_cifar10
 from repr_eval.images.digits import load_handwritten_digits
@@ -28,7 +27,8 @@ from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.images.locate import DataRoot, MissingData, data_root
 from repr_eval.images.svhn import load_svhn, read_mat
 from repr_eval.images.unlabelled import unlabelled_images
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system import torchvision_import
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> images, labels
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from repr_eval.features.pixels import Pixels, WhitenedPixels
-from repr_eval.ranks import Ranks
+from repr_eval.system.ranks import Ranks
 
 
 def coloured_noise(n: int, seed: int) -> np.ndarray:

@@ -17,10 +17,10 @@ from safetensors.numpy import load_file
 
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
-from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings, read_settings
-from repr_eval.ranks import ALONE, Ranks
+from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.system.ranks import ALONE, Ranks
 
 WAIT = 120  # seconds
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path
 AVERAGING = """
 import copy, torch
 from repr_eval.gan.adversaries import _averaging
-from repr_eval.ranks import here, joined
+from repr_eval.system.ranks import here, joined
 
 def work(ranks):
     torch.manual_seed(0)

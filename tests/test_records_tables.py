@@ -18,9 +18,9 @@ import pytest
 
 import repr_eval
 from repr_eval.paper import PAPER_ROWS
-from repr_eval.provenance import commit, machine, versions
 from repr_eval.records import FILE, Record, append_record, locked_records, read_records
 from repr_eval.reports import write_reports
+from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, to_markdown
 
 COLUMNS = {
@@ -428,7 +428,7 @@ LEFT_TO_RIGHT = [
     "overview",
     "reports",
 ]
-FREE = {"atomic", "cores", "provenance", "ranks", "torchvision_import"}  # anyone may import them; they import nothing
+FREE = {"system"}  # anyone may import it; it imports nothing but itself
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
 SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
 
@@ -487,7 +487,7 @@ def test_the_rule_of_imports_can_fail() -> None:
     assert sorted(imports_of(source)) == [".", "__init__", "svm", "tables"]
     assert not may_import("images", "svm")
     assert not may_import("svm", "images")
-    assert not may_import("atomic", "images")
+    assert not may_import("system", "images")
     assert not may_import("evaluation", "cli")
     assert may_import("evaluation", "tables")
     assert may_import("protocols", "svm")

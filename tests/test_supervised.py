@@ -13,7 +13,6 @@ from torch.nn import functional as F
 from repr_eval.features.pixels import Pixels
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import ARCHITECTURES
-from repr_eval.gan.randomness import dropped
 from repr_eval.gan.weights import weights_hash
 from repr_eval.protocols import supervised
 from repr_eval.protocols.cifar10 import all_labels, low_labels
@@ -39,6 +38,7 @@ from repr_eval.protocols.supervised_network import (
     views_of,
 )
 from repr_eval.protocols.svhn import few_labels
+from repr_eval.system.random_streams import dropped
 
 TINY = Search("tiny", "dcgan32-svhn", 0.1, False, 3, 2, epochs=8)
 ADAM = Configuration("adam", 3e-3, 0.1, 16, dropout=0.25, smoothing=0.1, crop=True, mirror=True)

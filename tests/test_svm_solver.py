@@ -10,7 +10,6 @@ import pytest
 import torch
 from svm_problems import primal, problem, signs, weights_of, with_constant
 
-from repr_eval.cores import on_all_cores
 from repr_eval.svm import L2SVM, fit_path
 from repr_eval.svm import path as path_module
 from repr_eval.svm import rows as rows_module
@@ -22,6 +21,7 @@ from repr_eval.svm.newton_systems import ConjugateGradients
 from repr_eval.svm.precondition import LeadingDirections
 from repr_eval.svm.rows import Rows
 from repr_eval.svm.weighing import Masked
+from repr_eval.system.parallel import parallel_map
 
 
 def as_problem(X: np.ndarray, y: np.ndarray) -> Problem:
@@ -217,13 +217,13 @@ def test_products_do_not_depend_on_blocks_and_threads(threads: int, monkeypatch:
 
 def test_work_is_shared_among_cores_in_order(threads: int) -> None:
     def piece(number: int) -> tuple[int, int, list[int]]:
-        return number, torch.get_num_threads(), on_all_cores(lambda n: n, [number, -number])
+        return number, torch.get_num_threads(), parallel_map(lambda n: n, [number, -number])
 
-    assert on_all_cores(piece, range(7)) == [(number, 1, [number, -number]) for number in range(7)]
+    assert parallel_map(piece, range(7)) == [(number, 1, [number, -number]) for number in range(7)]
     with ThreadPoolExecutor(1) as pool:  # what a new thread would use is not this thread's setting
         assert torch.get_num_threads() == pool.submit(torch.get_num_threads).result() == threads
     with pytest.raises(ZeroDivisionError):
-        on_all_cores(lambda n: 1 // n, [1, 0])
+        parallel_map(lambda n: 1 // n, [1, 0])
     assert torch.get_num_threads() == threads
 
 

@@ -18,12 +18,12 @@ from repr_eval.gan import training
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
-from repr_eval.gan.randomness import draw_noise, epoch_order, generator_for
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.samples import generate, grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import TrainingFailed, train
 from repr_eval.gan.weights import load_discriminator, load_generator
+from repr_eval.system.random_streams import draw_noise, epoch_order, generator_for
 
 CPU = torch.device("cpu")
 

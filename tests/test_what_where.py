@@ -18,7 +18,7 @@ from repr_eval.features.what_where import (
     unpool,
     what_where_autoencoder,
 )  # fmt: skip
-from repr_eval.gan.randomness import dropped
+from repr_eval.system.random_streams import dropped
 
 TINY = WhatWhereSettings(
     stages=(((4, 3),), ((6, 3), (8, 3))), lambda_rec=1.0, lambda_m=0.2, dropout=0.0, statistics_from=1000,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repr_eval.ranks import Done, joined
+from repr_eval.system.ranks import Done, joined
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ def chosen_device(name: str) -> "torch.device":
     import torch
 
     if name == "auto":
-        # Of several ranks on GPUs each has its own (`repr_eval.ranks`).
+        # Of several ranks on GPUs each has its own (`repr_eval.system.ranks`).
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)

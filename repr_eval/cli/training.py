@@ -15,7 +15,6 @@ import click
 from repr_eval.cli import options
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
-from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate, save_grid
@@ -23,7 +22,8 @@ from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import SETTINGS, check_folder, train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
-from repr_eval.ranks import here
+from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.system.ranks import here
 
 
 class _Signals:

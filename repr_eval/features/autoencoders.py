@@ -17,7 +17,7 @@ from repr_eval.features.discriminator import pooled
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
 from repr_eval.gan.networks import GRID
-from repr_eval.gan.randomness import epoch_order, generator_for
+from repr_eval.system.random_streams import epoch_order, generator_for
 
 WATCHED = 50  # steps from one look at the loss to the next
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.ranks import here
+from repr_eval.system.ranks import here
 
 
 def fill_in_blocks(

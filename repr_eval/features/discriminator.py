@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from repr_eval.features.blocks import fill_in_blocks, on_device
 from repr_eval.gan.networks import GRID, LEAK, Discriminator
-from repr_eval.ranks import here
+from repr_eval.system.ranks import here
 
 BN_BATCH = 128  # batch over which statistics are recomputed [released code, svhn_semisup_analysis.py]
 

@@ -34,7 +34,7 @@ import torch
 from torch import Tensor, nn
 from torch.export.passes import move_to_device_pass
 
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 FILES = (".pt2", ".pt", ".pth", ".ts")
 PACKAGES = ("timm", "torchvision")

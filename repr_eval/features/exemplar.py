@@ -44,7 +44,7 @@ from repr_eval.features.transformations import (
     transformations,
     transformed,
 )
-from repr_eval.gan.randomness import dropped
+from repr_eval.system.random_streams import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
 SCALED_BY = 1000  # images

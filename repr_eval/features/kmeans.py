@@ -18,10 +18,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.cores import on_all_cores
 from repr_eval.features.blocks import on_device
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
+from repr_eval.system.parallel import parallel_map
 
 PATCH = 6
 N_PATCHES = 400_000
@@ -144,7 +144,7 @@ class KMeansFeatures(StandardisedSums):
         self.standardise(images, rng)
 
     def sums(self, images: np.ndarray) -> Tensor:
-        return torch.stack(on_all_cores(self._sums_of, list(on_device(images, self.device))))
+        return torch.stack(parallel_map(self._sums_of, list(on_device(images, self.device))))
 
     def _sums_of(self, image: Tensor) -> Tensor:
         """Sums [4k] of an image [S, S, 3]; of some rows of windows at a time, so that their distances stay in cache."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repr_eval.features.blocks import check_size, fill_in_blocks
 from repr_eval.features.representations import Description
-from repr_eval.ranks import here
+from repr_eval.system.ranks import here
 
 LEARNED = "learned_from"  # the setting of a description that holds the fingerprint of the images learned from
 Settings = TypeVar("Settings")

@@ -17,9 +17,9 @@ import torch
 from repr_eval.features.blocks import check_size
 from repr_eval.features.discriminator import extract, n_features, recompute_statistics
 from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
-from repr_eval.gan.randomness import generator_for
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.weights import WeightsInfo, load_discriminator, weights_hash
+from repr_eval.system.random_streams import generator_for
 
 BN_MODES = ("recomputed", "at-hand", "running")
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from repr_eval.atomic import replacing, write_text
-from repr_eval.ranks import here
+from repr_eval.system.files import replacing, write_text
+from repr_eval.system.ranks import here
 
 STALE_SECONDS = 24 * 3600
 VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers

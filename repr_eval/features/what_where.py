@@ -34,7 +34,7 @@ from repr_eval.features.autoencoders import (
 from repr_eval.features.discriminator import to_network
 from repr_eval.features.learned import of_size
 from repr_eval.gan.networks import settle_statistics
-from repr_eval.gan.randomness import dropped
+from repr_eval.system.random_streams import dropped
 
 POOL = 2
 DROPPED = 0.5  # share of "what" dropped [Hinton et al. 2012, arXiv 1207.0580, hidden units]

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.gan.randomness import epoch_order
 from repr_eval.gan.settings import TrainingSettings
-from repr_eval.ranks import ALONE, Ranks
+from repr_eval.system.random_streams import epoch_order
+from repr_eval.system.ranks import ALONE, Ranks
 
 RESIDENT_SHARE = 0.5  # of a GPU's free memory that the images may take
 

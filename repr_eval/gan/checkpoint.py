@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from repr_eval.atomic import replacing
+from repr_eval.system.files import replacing
 
 KEEP = 2
 _NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")

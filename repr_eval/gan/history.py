@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.system.provenance import commit, machine, versions
 
 
 def stretch(step: int, device: torch.device) -> dict[str, Any]:

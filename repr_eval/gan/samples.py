@@ -7,9 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from repr_eval.atomic import replacing
 from repr_eval.gan.adversaries import batch_statistics
 from repr_eval.gan.networks import Generator
+from repr_eval.system.files import replacing
 
 
 @torch.no_grad()

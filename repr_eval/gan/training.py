@@ -1,9 +1,9 @@
 """Trains a DCGAN in a run folder that can be killed at any moment and goes on bit for bit where it was.
 
-Several processes may share a run (`repr_eval.ranks`): torchrun starts them, and the folder is the first one's to write.
+Several processes may share a run (`system.ranks`): torchrun starts them, and the folder is the first one's to write.
 
 Everything the next step depends on is either in a checkpoint (parameters, buffers, Adam's moments, the step) or a
-function of the seed and the step (data order, noise: `randomness`), so a run interrupted and resumed passes through
+function of the seed and the step (data order, noise: `random_streams`), so a run interrupted and resumed passes through
 the same states as one that was not.
 
 A run folder holds settings.json, losses.csv, samples/epoch-NNN.png, two checkpoints, and after every epoch and at the
@@ -25,17 +25,17 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.atomic import naming, write_text
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
 from repr_eval.gan.history import changes, continued, stretch
 from repr_eval.gan.networks import architecture_named
-from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.weights import WeightsInfo, save_weights
-from repr_eval.ranks import Ranks, here
+from repr_eval.system.files import naming, write_text
+from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.system.ranks import Ranks, here
 
 SAMPLES = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
@@ -253,7 +253,7 @@ def train(
     `stop` is asked after every step, of several ranks after every tenth; once True, the state is stored and the result
     says `finished=False`.
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
-    on NaN or collapse. Of several ranks (`repr_eval.ranks`) each calls it; the first one writes.
+    on NaN or collapse. Of several ranks (`repr_eval.system.ranks`) each calls it; the first one writes.
     """
     ranks = here()
     settings = replace(settings, ranks=ranks.count).resolved()

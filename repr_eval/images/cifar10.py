@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.locate import DataRoot, MissingData
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COUNTS = {"train": 50_000, "test": 10_000}

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.io import savemat
 from tqdm import tqdm
 
-from repr_eval.atomic import replacing, write_text
+from repr_eval.system.files import replacing, write_text
 
 NAME = "house-numbers-generated"
 GENERATOR = "house-numbers 1"  # Raise the number with any change that can move a pixel.

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from repr_eval.atomic import naming, write_text
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
+from repr_eval.system.files import naming, write_text
 
 FORMAT = "repr-eval image pack"
 FORMAT_VERSION = 1

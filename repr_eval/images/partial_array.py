@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from repr_eval.atomic import naming
+from repr_eval.system.files import naming
 
 if sys.platform != "win32":
     import fcntl

@@ -11,7 +11,7 @@ from scipy.io.matlab import MatReadError
 
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.locate import DataRoot, MissingData
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from repr_eval.atomic import replacing
+from repr_eval.system.files import replacing
 
 
 def stream(purpose: str, seed: int, draw: int = 0) -> np.random.RandomState:

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from repr_eval.cores import on_all_cores
 from repr_eval.protocols.outcome import Validation
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
+from repr_eval.system.parallel import parallel_map
 
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
 
@@ -19,7 +19,7 @@ def fit_draws(
 ) -> list[L2SVM]:
     """One classifier for every draw, of these rows of X (None for all), all with the same C, on all cores."""
     with tqdm(total=len(draws), desc="draws", unit="draw", disable=not progress, leave=False) as bar:
-        return on_all_cores(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
+        return parallel_map(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
 
 
 def count_correct(models: Sequence[L2SVM], X: Matrix, y: np.ndarray, index: np.ndarray | None = None) -> list[int]:
@@ -62,7 +62,7 @@ def select_C(
             path = _watched(fit_path(X, y, grid, index=fold[0], tol=tol), bar)
             return list((_until_worse if len(folds) == 1 else _all)(path, X, y, fold[1]))
 
-        for judged in on_all_cores(judge, folds):
+        for judged in parallel_map(judge, folds):
             for C, count in judged:
                 correct.setdefault(C, []).append(count)
     totals = {C: sum(counts) for C, counts in correct.items()}

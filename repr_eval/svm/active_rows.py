@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from repr_eval.cores import on_all_cores
 from repr_eval.svm.conjugate_gradients import Inverse, conjugate_gradients
 from repr_eval.svm.precondition import inverse_beside_identity, leading_eigenvectors
 from repr_eval.svm.rows import product
+from repr_eval.system.parallel import parallel_map
 
 DIRECTIONS = 256  # of K that the preconditioner knows
 CG_LIMIT = 300  # iterations in one Newton step
@@ -75,7 +75,7 @@ class ConjugateGradients:
             A = active[:, k].nonzero().squeeze(1)
             return inverse_beside_identity(self.Z[A] * scale[A, k, None].sqrt())
 
-        cores = torch.stack(on_all_cores(core, range(active.shape[1])))
+        cores = torch.stack(parallel_map(core, range(active.shape[1])))
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             scaled = scale[:, classes] * R

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.cores import on_all_cores
 from repr_eval.svm.weighing import Hinge, Masked
+from repr_eval.system.parallel import parallel_map
 
 KINDS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
 GIVEN, SCORES, MASKED, HINGE = range(4)
@@ -123,7 +123,7 @@ def _products(
         scratch.give_back("work", memory)
         return G, sums
 
-    shares = on_all_cores(share, blocks)
+    shares = parallel_map(share, blocks)
     adjoint = _floats(k, d + constant)
     if total:
         totals = [G for G, _ in shares if G is not None]

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.cores import on_all_cores
 from repr_eval.svm.conjugate_gradients import Inverse
 from repr_eval.svm.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
+from repr_eval.system.parallel import parallel_map
 
 SAMPLE = 1500, 4000  # rows, at least and at most; between them an eighth of all
 DIRECTIONS = 256, 512  # at least and at most; between them one for 40 rows
@@ -78,7 +78,7 @@ class LeadingDirections:
             Z = self.Z.index_select(0, active).to(self.V.dtype)
             return inverse_beside_identity(Z.mul_((2 * C * D[active, k, None]).sqrt()))
 
-        return torch.stack(on_all_cores(inverse, range(D.shape[1])))
+        return torch.stack(parallel_map(inverse, range(D.shape[1])))
 
 
 def inverse_beside_identity(Z: Tensor) -> Tensor:

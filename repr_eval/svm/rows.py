@@ -21,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.cores import on_all_cores
 from repr_eval.svm import compiled
 from repr_eval.svm.weighing import Hinge, Masked
+from repr_eval.system.parallel import parallel_map
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
 TILE = 7168  # columns of a piece
@@ -205,7 +205,7 @@ class Rows:
                 work(slice(start, min(start + block, self.n)), tile, result)
             return result
 
-        return on_all_cores(share, np.array_split(starts, shares))
+        return parallel_map(share, np.array_split(starts, shares))
 
     def _compiled(self, k: int, rough: bool = False) -> bool:
         return self.dtype == torch.float32 and compiled.suits(self.X, k, rough)

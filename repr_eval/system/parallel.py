@@ -16,7 +16,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 
-def on_all_cores(work: Callable[[S], T], pieces: Sequence[S]) -> list[T]:
+def parallel_map(work: Callable[[S], T], pieces: Sequence[S]) -> list[T]:
     """`work` of every piece, in their order; as many at once as torch may use threads, each with a single one.
 
     Within a piece that runs so, and for fewer than two pieces, it is a plain loop.

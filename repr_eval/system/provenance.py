@@ -44,7 +44,7 @@ def commit() -> str:
 
     Results that lie in the checkout are no change of the code.
     """
-    root = Path(__file__).resolve().parent.parent
+    root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return "none"
     try:
