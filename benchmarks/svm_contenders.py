@@ -130,8 +130,8 @@ def peak_gb() -> float:
 
 def limits(X: np.ndarray) -> dict[str, float]:
     """What the machine could do at best: bytes read, products of large matrices; and what a step takes here."""
+    from repr_eval.svm.hinge import Masked
     from repr_eval.svm.rows import Rows
-    from repr_eval.svm.weighing import Masked
 
     rows, A = Rows(X), torch.randn(8192, 8192, generator=torch.Generator().manual_seed(0))
     V = torch.randn(rows.d, K_LIMIT, generator=torch.Generator().manual_seed(0)) / 1000

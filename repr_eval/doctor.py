@@ -12,7 +12,7 @@ from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
 from repr_eval.images.locate import DataRoot, cache_folder
-from repr_eval.svm.compiled import library
+from repr_eval.svm.products import library
 from repr_eval.system.provenance import machine, versions
 
 # Jobs by images (training, test): what `fits` is about.

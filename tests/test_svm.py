@@ -13,7 +13,7 @@ from sklearn.svm import LinearSVC
 from svm_problems import PROBLEMS, dual, liblinear, primal, problem, signs, weights_of, with_constant
 
 from repr_eval.svm import L2SVM, fit_path
-from repr_eval.svm.path import Path as SolverPath
+from repr_eval.svm.regularization_path import RegularizationPath
 
 
 @pytest.fixture(params=PROBLEMS)
@@ -154,13 +154,13 @@ def test_path_starts_from_the_solution_before() -> None:
 
 def test_path_fits_no_further_than_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     fitted: list[float] = []
-    solve = SolverPath.solve
+    solve = RegularizationPath.solve
 
-    def noting(self: SolverPath, C: float, *rest: Any) -> Any:
+    def noting(self: RegularizationPath, C: float, *rest: Any) -> Any:
         fitted.append(C)
         return solve(self, C, *rest)
 
-    monkeypatch.setattr(SolverPath, "solve", noting)
+    monkeypatch.setattr(RegularizationPath, "solve", noting)
     path = fit_path(*problem(50, 5, 2), [1e-3, 1e-2, 0.1])
     assert [next(path).C, next(path).C] == [1e-3, 1e-2] == fitted
 

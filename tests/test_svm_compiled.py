@@ -9,12 +9,12 @@ import pytest
 import torch
 from svm_problems import problem
 
-from repr_eval.svm import L2SVM, compiled, fit_path
+from repr_eval.svm import L2SVM, fit_path, products
 from repr_eval.svm import rows as rows_module
+from repr_eval.svm.hinge import Hinge, Masked
 from repr_eval.svm.rows import Rows
-from repr_eval.svm.weighing import Hinge, Masked
 
-needs_compiled = pytest.mark.skipif(compiled.library() is None, reason="installed without a compiler, or another CPU")
+needs_compiled = pytest.mark.skipif(products.library() is None, reason="installed without a compiler, or another CPU")
 TYPES = [torch.float16, torch.bfloat16, torch.float32]
 
 
@@ -33,14 +33,14 @@ def matrices(n: int, d: int, k: int, dtype: torch.dtype) -> tuple[torch.Tensor, 
 )
 def test_products_are_right(n: int, d: int, k: int, dtype: torch.dtype, rough: bool) -> None:
     X, V, U, Y = matrices(n, d, k, dtype)
-    if rough and not compiled.suits(X, k, rough):
+    if rough and not products.suits(X, k, rough):
         pytest.skip("no bfloat16 units")
     A = torch.cat([X, torch.ones(n, 1)], 1).double()
     S = A @ V.double()
     tolerance = 0.02 if rough else 1e-5
-    scratch = compiled.Scratch()  # used again, with what the product before left in it
+    scratch = products.Scratch()  # used again, with what the product before left in it
     for weighing, M in ((Masked(U), U * S), (Hinge(U, Y), U * Y * (1 - Y * S).clamp_min(0))):
-        found, adjoint = compiled.scores_and_adjoint(
+        found, adjoint = products.scores_and_adjoint(
             X, None, V, weighing, True, [slice(0, n // 2), slice(n // 2, n)], scratch, rough
         )
         assert (found - S).abs().max() <= tolerance * S.abs().max()
@@ -66,7 +66,7 @@ def test_without_them_the_solution_is_the_same(monkeypatch: pytest.MonkeyPatch) 
     X, y = problem(400, 60, 3)
     X = X.astype(np.float16)
     first = L2SVM(C=0.01, tol=1e-6).fit(X, y)
-    monkeypatch.setattr(compiled, "suits", lambda X, k, rough=False: False)
+    monkeypatch.setattr(products, "suits", lambda X, k, rough=False: False)
     second = L2SVM(C=0.01, tol=1e-6).fit(X, y)
     np.testing.assert_allclose(first.coef_, second.coef_, atol=2e-4)
     np.testing.assert_allclose(first.primal_, second.primal_, rtol=1e-6)
@@ -75,10 +75,10 @@ def test_without_them_the_solution_is_the_same(monkeypatch: pytest.MonkeyPatch) 
 @needs_compiled
 def test_what_they_do_not_take_goes_the_other_way() -> None:
     X, *_ = matrices(50, 20, 2, torch.float32)
-    assert compiled.suits(X, 2)
-    assert not compiled.suits(X.T.contiguous().T, 2)  # by columns
-    assert not compiled.suits(X.double(), 2)
-    assert not compiled.suits(X, 1000)
+    assert products.suits(X, 2)
+    assert not products.suits(X.T.contiguous().T, 2)  # by columns
+    assert not products.suits(X.double(), 2)
+    assert not products.suits(X, 1000)
 
 
 def test_rows_may_be_selected_as_numpy_selects_them() -> None:
@@ -120,10 +120,10 @@ def test_sums_are_the_same_bits_on_any_number_of_cores_in_memory_used_before(
 @needs_compiled
 def test_they_do_not_depend_on_torchs_default_type() -> None:
     X, V, U, _ = matrices(64, 40, 3, torch.float16)
-    before = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], compiled.Scratch())
+    before = products.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], products.Scratch())
     torch.set_default_dtype(torch.float64)
     try:
-        after = compiled.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], compiled.Scratch())
+        after = products.scores_and_adjoint(X, None, V, Masked(U), True, [slice(0, 64)], products.Scratch())
     finally:
         torch.set_default_dtype(torch.float32)
     assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
@@ -135,5 +135,5 @@ def test_a_library_without_products_is_none(tmp_path: Path, monkeypatch: pytest.
     source, built = tmp_path / "stub.c", tmp_path / f"_products{EXTENSION_SUFFIXES[0]}"
     source.write_text("int products_at_hand(int rough) { return 0; }\n")
     subprocess.run(["cc", "-shared", "-fPIC", "-o", str(built), str(source)], check=True)
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "compiled.py"))
-    assert compiled.library.__wrapped__() is None
+    monkeypatch.setattr(products, "__file__", str(tmp_path / "products.py"))
+    assert products.library.__wrapped__() is None

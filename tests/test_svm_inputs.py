@@ -18,7 +18,7 @@ from sklearn.utils.estimator_checks import _get_check_estimator_ids, estimator_c
 from svm_problems import problem, weights_of
 
 from repr_eval.svm import L2SVM, fit_path
-from repr_eval.svm import path as path_module
+from repr_eval.svm import regularization_path as path_module
 
 # Needs an environment variable set before SciPy is imported, and says nothing of estimators without array API support.
 NOT_OURS = "check_array_api_input"

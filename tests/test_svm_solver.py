@@ -11,16 +11,15 @@ import torch
 from svm_problems import primal, problem, signs, weights_of, with_constant
 
 from repr_eval.svm import L2SVM, fit_path
-from repr_eval.svm import path as path_module
+from repr_eval.svm import regularization_path as path_module
 from repr_eval.svm import rows as rows_module
-from repr_eval.svm.active_rows import ActiveSystem, Cholesky
-from repr_eval.svm.active_rows import ConjugateGradients as ActiveConjugateGradients
-from repr_eval.svm.few_rows import FewRows
-from repr_eval.svm.newton import Problem, minimise
-from repr_eval.svm.newton_systems import ConjugateGradients
-from repr_eval.svm.precondition import LeadingDirections
+from repr_eval.svm.gram.active_set import ActiveSystem, Cholesky, GramConjugateGradients
+from repr_eval.svm.gram.solver import GramSolver
+from repr_eval.svm.hinge import Masked
+from repr_eval.svm.primal.newton import Problem, minimise
+from repr_eval.svm.primal.precondition import LeadingDirections
+from repr_eval.svm.primal.system import HessianConjugateGradients
 from repr_eval.svm.rows import Rows
-from repr_eval.svm.weighing import Masked
 from repr_eval.system.parallel import parallel_map
 
 
@@ -32,16 +31,16 @@ def as_problem(X: np.ndarray, y: np.ndarray) -> Problem:
 
 def test_few_rows_and_conjugate_gradients_agree() -> None:
     few = as_problem(*problem(60, 300, 3))
-    by_gram = FewRows(few).solve(0.05, 1e-10, 100)
-    by_cg = minimise(few, 0.05, 1e-10, 100, ConjugateGradients())
+    by_gram = GramSolver(few).solve(0.05, 1e-10, 100)
+    by_cg = minimise(few, 0.05, 1e-10, 100, HessianConjugateGradients())
     assert by_gram.converged
     assert by_cg.converged
     np.testing.assert_allclose(by_gram.primal, by_cg.primal, rtol=1e-9)
     np.testing.assert_allclose(by_gram.W, by_cg.W, atol=1e-6)
 
 
-@pytest.mark.parametrize("system", [Cholesky, ActiveConjugateGradients])
-def test_systems_of_active_rows_are_solved(system: type[Cholesky | ActiveConjugateGradients]) -> None:
+@pytest.mark.parametrize("system", [Cholesky, GramConjugateGradients])
+def test_systems_of_active_rows_are_solved(system: type[Cholesky | GramConjugateGradients]) -> None:
     K = Rows(problem(30, 80, 3)[0]).gram()
     rng = np.random.default_rng(2)
     active = torch.from_numpy(rng.random((30, 4)) < 0.5)
@@ -74,7 +73,7 @@ def test_gram_matrix_by_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> No
 def test_few_rows_go_over_to_float64_where_float32_cannot_prove_enough() -> None:
     X, y = problem(100, 1000, 3)
     few = as_problem((X + 1).astype(np.float32), y)
-    solver = FewRows(few)
+    solver = GramSolver(few)
     assert solver.solve(1e-3, 1e-3, 100).converged
     assert solver.K.dtype == solver.problem.rows.dtype == torch.float32
     assert solver.solve(100.0, 1e-9, 100).converged
@@ -115,9 +114,9 @@ def spiked(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
 
 def test_preconditioner_saves_readings_and_changes_nothing_else() -> None:
     spikes = as_problem(*spiked(500, 100))
-    plain = minimise(spikes, 0.01, 1e-9, 100, ConjugateGradients())
+    plain = minimise(spikes, 0.01, 1e-9, 100, HessianConjugateGradients())
     directions = LeadingDirections(spikes.rows, sample=60, directions=12)
-    helped = minimise(spikes, 0.01, 1e-9, 100, ConjugateGradients(directions))
+    helped = minimise(spikes, 0.01, 1e-9, 100, HessianConjugateGradients(directions))
     assert plain.converged
     assert helped.converged
     np.testing.assert_allclose(helped.primal, plain.primal, rtol=1e-8)
@@ -149,12 +148,12 @@ def test_estimator_preconditions_large_problems(monkeypatch: pytest.MonkeyPatch)
 def test_rough_products_reach_the_same_certificate(monkeypatch: pytest.MonkeyPatch) -> None:
     X, y = spiked(400, 80)
     X = X.astype(np.float16)
-    full = minimise(as_problem(X, y), 0.01, 1e-6, 100, ConjugateGradients())
+    full = minimise(as_problem(X, y), 0.01, 1e-6, 100, HessianConjugateGradients())
     monkeypatch.setattr(rows_module, "ROUGH_FROM", 1)
     monkeypatch.setattr(rows_module, "_bfloat16_units", lambda device: True)
     roughly = as_problem(X, y)
     assert roughly.rows.rough == torch.bfloat16
-    found = minimise(roughly, 0.01, 1e-6, 100, ConjugateGradients())
+    found = minimise(roughly, 0.01, 1e-6, 100, HessianConjugateGradients())
     assert found.converged
     np.testing.assert_allclose(found.primal, full.primal, rtol=1e-6)
     W = found.W.double().numpy()

@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.svm import compiled
-from repr_eval.svm.weighing import Hinge, Masked
+from repr_eval.svm import products
+from repr_eval.svm.hinge import Hinge, Masked
 from repr_eval.system.parallel import parallel_map
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
@@ -72,7 +72,7 @@ class Rows:
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
         size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
-        self.scratch = compiled.Scratch()
+        self.scratch = products.Scratch()
         self.block = max(1, min(self.n, size // (self.dtype.itemsize * min(TILE, self.d))))
 
     def in_double(self) -> "Rows":
@@ -112,7 +112,7 @@ class Rows:
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
         if self._compiled(W.shape[1]):
-            return compiled.scores(self.X, self.index, W, self.constant, self._shares(), self.scratch)
+            return products.scores(self.X, self.index, W, self.constant, self._shares(), self.scratch)
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         # Many columns of weights do not stay in cache: then the fewer pieces, the better.
@@ -132,7 +132,7 @@ class Rows:
         """
         rough = rough and self.rough != self.dtype
         if self._compiled(V.shape[1], rough):
-            return compiled.scores_and_adjoint(
+            return products.scores_and_adjoint(
                 self.X, self.index, V, weighing, self.constant, self._shares(), self.scratch, rough
             )
         dtype = self.rough if rough else self.dtype
@@ -149,7 +149,7 @@ class Rows:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
         if self._compiled(M.shape[1]):
-            return compiled.adjoint(self.X, self.index, M, self.constant, self._shares(), self.scratch)
+            return products.adjoint(self.X, self.index, M, self.constant, self._shares(), self.scratch)
         return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
     def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
@@ -208,7 +208,7 @@ class Rows:
         return parallel_map(share, np.array_split(starts, shares))
 
     def _compiled(self, k: int, rough: bool = False) -> bool:
-        return self.dtype == torch.float32 and compiled.suits(self.X, k, rough)
+        return self.dtype == torch.float32 and products.suits(self.X, k, rough)
 
     def _shares(self) -> list[slice]:
         """All rows, in as many pieces whatever the number of cores, so that sums over them come out the same."""

@@ -4,18 +4,18 @@ import torch
 from torch import Tensor
 
 from repr_eval.svm.conjugate_gradients import conjugate_gradients
-from repr_eval.svm.precondition import LeadingDirections
+from repr_eval.svm.hinge import Masked
+from repr_eval.svm.primal.precondition import LeadingDirections
 from repr_eval.svm.rows import Rows
-from repr_eval.svm.weighing import Masked
 
 CG_LIMIT = 500  # iterations in one Newton step
 # A system is solved to a fraction of its right-hand side, in the preconditioner's norm, or as far as is enough. The
 # fraction is what the system before missed the truth by (Eisenstat & Walker 1996, choice 1), within these bounds: while
 # the active rows change a lot a better solution of a wrong system is worth nothing, later nothing else is in the way.
-FORCING = 0.01, 0.1
+FORCING_BOUNDS = 0.01, 0.1
 
 
-class ConjugateGradients:
+class HessianConjugateGradients:
     """Preconditioned conjugate gradients: one reading of X an iteration, shared by the classes still at work.
 
     One object serves the Newton steps of one minimisation, one after the other.
@@ -47,9 +47,9 @@ class ConjugateGradients:
         """To which fraction of its norm each class's right-hand side is to be brought."""
         found = []
         for k, norm in zip(classes, norms.tolist(), strict=True):
-            missed = abs(norm - self.left[k]) / self.began[k] if k in self.left else FORCING[1]
+            missed = abs(norm - self.left[k]) / self.began[k] if k in self.left else FORCING_BOUNDS[1]
             if missed != missed:  # rounding has spoilt a norm
-                missed = FORCING[1]
-            found.append(min(max(missed, FORCING[0]), FORCING[1]))
+                missed = FORCING_BOUNDS[1]
+            found.append(min(max(missed, FORCING_BOUNDS[0]), FORCING_BOUNDS[1]))
             self.began[k] = norm
         return norms.new_tensor(found)

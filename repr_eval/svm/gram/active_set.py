@@ -1,4 +1,4 @@
-"""Two ways to solve (K_AA + diag(1 / 2C u_A)) b_A = y_A of `few_rows`, for the active rows A of every class."""
+"""Two ways to solve (K_AA + diag(1 / 2C u_A)) b_A = y_A of `gram.solver`, for the active rows A of every class."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from repr_eval.svm.conjugate_gradients import Inverse, conjugate_gradients
-from repr_eval.svm.precondition import inverse_beside_identity, leading_eigenvectors
+from repr_eval.svm.primal.precondition import inverse_beside_identity, leading_eigenvectors
 from repr_eval.svm.rows import product
 from repr_eval.system.parallel import parallel_map
 
@@ -35,7 +35,7 @@ class Cholesky:
         return b, product(self.K, b)
 
 
-class ConjugateGradients:
+class GramConjugateGradients:
     """By conjugate gradients, one product K p an iteration for all classes.
 
     The preconditioner takes K for Z Z^T + e I: its leading eigenvectors, scaled, and the mean of its other eigenvalues.

@@ -1,13 +1,13 @@
 """For fewer rows than columns: the same problem in the space of the rows, where only inner products matter.
 
 The solution of every C and class is a combination w = X^T b of the rows, b [n, k]. With the Gram matrix K = X X^T, made
-once, everything is told by the scores o = K b: with xi as in `newton`,
+once, everything is told by the scores o = K b: with xi as in `primal.newton`,
 
     |w|^2 = b.o,      g = X^T r for r = b - 2C y u xi,      primal - dual = 1/2 r.K r.
 
 A Newton step is a guess at the rows A that have a loss: it leads to the w with b zero outside of A and
 
-    (K_AA + diag(1 / 2C u_A)) b_A = y_A                                                            (active_rows)
+    (K_AA + diag(1 / 2C u_A)) b_A = y_A                                                             (active_set)
 
 The result is lifted to the features, w = X^T b, and what is certified is the w that is returned: its own primal
 objective, against the dual objective of alpha = 2C u xi.
@@ -16,9 +16,9 @@ objective, against the dual objective of alpha = 2C u xi.
 import torch
 from torch import Tensor
 
-from repr_eval.svm.active_rows import ActiveSystem, Cholesky, ConjugateGradients
+from repr_eval.svm.gram.active_set import ActiveSystem, Cholesky, GramConjugateGradients
 from repr_eval.svm.line_search import exact_step_length
-from repr_eval.svm.newton import Problem, Solution
+from repr_eval.svm.primal.newton import Problem, Solution
 from repr_eval.svm.rows import product
 
 STALLED = 3  # Newton steps that gain nothing, after which rounding is taken to be in the way
@@ -26,7 +26,7 @@ GAIN = 1e-6  # of the objective
 ROOM = 0.5  # of the gap asked for is left to the rounding of w
 
 
-class FewRows:
+class GramSolver:
     """`problem` of few rows, for one C after the other, each from the solution before.
 
     Begins in the problem's own precision and by conjugate gradients. Where they do not get to the gap that is asked for
@@ -36,7 +36,7 @@ class FewRows:
     def __init__(self, problem: Problem):
         self.problem = problem
         self.K = problem.rows.gram()
-        self.system: ActiveSystem = ConjugateGradients(self.K)
+        self.system: ActiveSystem = GramConjugateGradients(self.K)
         self.b = torch.zeros_like(problem.Y)
 
     def solve(self, C: float, tol: float, max_iter: int) -> Solution:
@@ -53,7 +53,7 @@ class FewRows:
 
     def _more_exactly(self) -> bool:
         """Go over to the next way of solving; False where there is none."""
-        if isinstance(self.system, ConjugateGradients):
+        if isinstance(self.system, GramConjugateGradients):
             self.K = self.K.double()
         elif self.problem.rows.dtype != torch.float64:
             self.problem = self.problem.in_double()
@@ -66,7 +66,7 @@ class FewRows:
     def _solve(self, C: float, tol: float, max_iter: int) -> Solution:
         K, rows, Y, U = self.K, self.problem.rows, self.problem.Y, self.problem.U
         Y, U = Y.to(K.dtype), U.to(K.dtype)
-        patience = STALLED if isinstance(self.system, ConjugateGradients) else max_iter
+        patience = STALLED if isinstance(self.system, GramConjugateGradients) else max_iter
         b, steps = _minimise(K, Y, U, C, ROOM * tol, max_iter, patience, self.system, self.b.to(K.dtype))
         W = rows.adjoint(b)
         xi = (1 - Y * rows.scores(W).to(K.dtype)).clamp_min(0)

@@ -16,12 +16,12 @@ import torch
 from torch import Tensor
 
 from repr_eval.svm.conjugate_gradients import Inverse
-from repr_eval.svm.newton import Problem, minimise
+from repr_eval.svm.primal.newton import Problem, minimise
 from repr_eval.svm.rows import NotFinite, Rows, product
 from repr_eval.system.parallel import parallel_map
 
-SAMPLE = 1500, 4000  # rows, at least and at most; between them an eighth of all
-DIRECTIONS = 256, 512  # at least and at most; between them one for 40 rows
+SAMPLE_BOUNDS = 1500, 4000  # rows, at least and at most; between them an eighth of all
+DIRECTIONS_BOUNDS = 256, 512  # at least and at most; between them one for 40 rows
 START_GAP, START_STEPS = 0.03, 10  # how far the start is worth improving
 SEED = 0  # of the choice of rows; changes the time, not the result
 
@@ -30,8 +30,8 @@ class LeadingDirections:
     """V, Z and the energy outside, for `rows`."""
 
     def __init__(self, rows: Rows, sample: int | None = None, directions: int | None = None):
-        m = min(sample or min(max(SAMPLE[0], rows.n // 8), SAMPLE[1]), rows.n)
-        r = directions or min(max(DIRECTIONS[0], rows.n // 40), DIRECTIONS[1])
+        m = min(sample or min(max(SAMPLE_BOUNDS[0], rows.n // 8), SAMPLE_BOUNDS[1]), rows.n)
+        r = directions or min(max(DIRECTIONS_BOUNDS[0], rows.n // 40), DIRECTIONS_BOUNDS[1])
         chosen = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
         part = rows.subset(chosen)
         K = part.gram()

@@ -33,9 +33,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from repr_eval.svm.hinge import Hinge
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.rows import Rows
-from repr_eval.svm.weighing import Hinge
 
 # (rows, D [n, k], g [d, k], C, enough [k], rough, numbers of the classes [k])
 # -> s [d, k] with |H s + g| <= about `enough`, X s [n, k], readings

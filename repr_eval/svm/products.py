@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.svm.weighing import Hinge, Masked
+from repr_eval.svm.hinge import Hinge, Masked
 from repr_eval.system.parallel import parallel_map
 
 KINDS = {torch.float16: 0, torch.bfloat16: 1, torch.float32: 2}
