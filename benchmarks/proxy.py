@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from repr_eval.classifiers.base import TOL
+from repr_eval.classifiers.selection import count_correct, fit_draws, select_C
 from repr_eval.features.representations import Representation
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.locate import data_root
-from repr_eval.protocols.draws import per_class_draws, split_off, stream
-from repr_eval.protocols.outcome import TOL
-from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+from repr_eval.protocols.draws import per_class_draws, split_off
 from repr_eval.system.files import replacing
+from repr_eval.system.random_streams import random_state_for
 
 LABELS, DRAWS, HELD_OUT, STATISTICS = 400, 2, 1000, 3200
 CS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -42,7 +43,7 @@ def proxy_data(cache: Path) -> ProxyData:
             np.savez(file, images=split.images, labels=split.labels)
     with np.load(cache) as stored:
         images, labels = stored["images"], stored["labels"]
-    rest, held_out = split_off(labels, HELD_OUT, stream("recipes/held-out", 0))
+    rest, held_out = split_off(labels, HELD_OUT, random_state_for("recipes/held-out", 0))
     draws = per_class_draws(labels, LABELS, DRAWS, "recipes/draw", 0, pool=rest)
     return ProxyData(images, labels, draws, held_out, rest[:STATISTICS])
 

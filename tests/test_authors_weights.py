@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from repr_eval.classifiers.selection import count_correct
 from repr_eval.evaluation import Place, extracted
 from repr_eval.features.discriminator import to_network
 from repr_eval.features.representations import from_weights
@@ -24,7 +25,6 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.locate import data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
-from repr_eval.protocols.selection import count_correct
 from repr_eval.svm import L2SVM
 from repr_eval.system.random_streams import draw_noise, generator_for
 

@@ -27,6 +27,7 @@ from scipy.io import savemat
 
 import repr_eval
 from repr_eval import reports, tables
+from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main, report
 from repr_eval.features.autoencoders import Training
 from repr_eval.features.denoising import DenoisingFeatures, DenoisingSettings
@@ -35,7 +36,6 @@ from repr_eval.features.pixels import WhitenedPixels
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
-from repr_eval.protocols.neighbours import NearestNeighbours
 from repr_eval.records import append_record, read_records
 from repr_eval.reports import write_reports
 

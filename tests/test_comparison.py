@@ -12,13 +12,13 @@ from PIL import Image
 from test_records_tables import record
 
 from repr_eval import comparison, overview, tables
+from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
+from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.comparison import compared, figure, to_markdown
 from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.images import house_numbers
 from repr_eval.paper import counterpart
-from repr_eval.protocols import outcome
-from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
-from repr_eval.protocols.supervised import supervised_cnn
+from repr_eval.protocols import results
 from repr_eval.records import L2_SVM, Record, append_record
 from repr_eval.reports import write_reports
 
@@ -222,7 +222,7 @@ def test_what_is_compared_can_be_made() -> None:
 def test_no_published_figure_stands_beside_drawn_digits() -> None:
     assert comparison.GENERATED == house_numbers.NAME
     # Names that tables spell out, since they do without torch.
-    assert f"/{outcome.OWN_GRID}" == comparison.OWN_GRID
+    assert f"/{results.OWN_GRID}" == comparison.OWN_GRID
     assert NEAREST_NEIGHBOURS.name.startswith(overview.NEIGHBOURS)
     assert supervised_cnn(0).name.startswith(tables.SUPERVISED)
     drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.neighbors import KNeighborsClassifier
 
+from repr_eval.classifiers.base import Features
+from repr_eval.classifiers.neighbours import KS, NEAREST_NEIGHBOURS, count_correct, vote
 from repr_eval.protocols.cifar10 import all_labels, low_labels
-from repr_eval.protocols.neighbours import KS, NEAREST_NEIGHBOURS, count_correct, vote
-from repr_eval.protocols.outcome import Features
 from repr_eval.protocols.svhn import few_labels
 
 

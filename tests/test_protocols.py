@@ -11,11 +11,20 @@ import numpy as np
 import pytest
 import torch
 
-from repr_eval.protocols import cifar10, outcome, selection, svhn
-from repr_eval.protocols.draws import digest_of, per_class_draw, per_class_draws, save_lists, split_off, stream
-from repr_eval.protocols.outcome import Features, Outcome, Validation
-from repr_eval.protocols.selection import select_C
+from repr_eval.classifiers import selection
+from repr_eval.classifiers.base import Features, Validation
+from repr_eval.classifiers.selection import select_C
+from repr_eval.protocols import cifar10, results, svhn
+from repr_eval.protocols.draws import (
+    digest_of,
+    per_class_draw,
+    per_class_draws,
+    save_lists,
+    split_off,
+)
+from repr_eval.protocols.results import Outcome
 from repr_eval.svm import L2SVM, fit_path
+from repr_eval.system.random_streams import random_state_for
 
 CS = (1e-3, 1e-2, 0.1)
 
@@ -84,7 +93,7 @@ def test_draws_are_the_same_on_every_machine() -> None:
         [5, 6, 7, 12, 15, 18, 19, 20, 21, 22, 36, 37],
     ]
     assert digest_of({"draws": drawn}) == "eb9a5f54db73cf0ee21e4dc181445b5e086afb9bf323b8dd645869fe1c34015a"
-    assert stream("p", seed=3, draw=2).randint(0, 1000, 5).tolist() == [425, 639, 808, 178, 511]
+    assert random_state_for("p", seed=3, draw=2).randint(0, 1000, 5).tolist() == [425, 639, 808, 178, 511]
 
 
 def test_digest_is_over_names_shapes_and_values() -> None:
@@ -111,16 +120,16 @@ def test_saved_lists_are_named_by_their_digest(tmp_path: Path) -> None:
 def test_too_few_images_of_a_class_are_named() -> None:
     labels = np.array([0] * 5 + [1] * 3 + [2] * 9)
     with pytest.raises(ValueError, match="class 1 has 3 images, too few for a draw of 4 a class"):
-        per_class_draw(labels, 4, stream("test", 0))
+        per_class_draw(labels, 4, random_state_for("test", 0))
     with pytest.raises(ValueError, match="0 labels a class"):
-        per_class_draw(labels, 0, stream("test", 0))
+        per_class_draw(labels, 0, random_state_for("test", 0))
     with pytest.raises(ValueError, match="0 draws"):
         per_class_draws(labels, 2, 0, "test", 0)
 
 
 def test_split_off_parts_a_split_in_two() -> None:
     labels = np.arange(50) % 5
-    rest, held_out = split_off(labels, 3, stream("test", 1))
+    rest, held_out = split_off(labels, 3, random_state_for("test", 1))
     assert sorted([*rest, *held_out]) == list(range(50))
     np.testing.assert_array_equal(np.bincount(labels[held_out]), np.full(5, 3))
 
@@ -374,5 +383,5 @@ def test_scores_that_are_not_finite_are_refused_not_counted() -> None:
 
 
 def test_another_grid_gets_another_name() -> None:
-    assert outcome.named("all-labels/1", cifar10.CS, cifar10.CS) == "all-labels/1"
-    assert outcome.named("all-labels/1", [1e-3], cifar10.CS) == "all-labels/1/own-C"
+    assert results.named("all-labels/1", cifar10.CS, cifar10.CS) == "all-labels/1"
+    assert results.named("all-labels/1", [1e-3], cifar10.CS) == "all-labels/1/own-C"

@@ -18,6 +18,7 @@ import pytest
 import torch
 from PIL import Image
 
+from repr_eval.classifiers.base import Features
 from repr_eval.evaluation import Place, features_of
 from repr_eval.features.pixels import Pixels
 from repr_eval.features.representations import from_weights
@@ -31,7 +32,6 @@ from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
 from repr_eval.protocols.draws import digest_of, per_class_draws
-from repr_eval.protocols.outcome import Features
 
 pytestmark = pytest.mark.real_data
 

@@ -420,6 +420,7 @@ LEFT_TO_RIGHT = [
     "gan",
     "features",
     "svm",
+    "classifiers",
     "protocols",
     "records",
     "tables",

@@ -10,24 +10,10 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from repr_eval.features.pixels import Pixels
-from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import ARCHITECTURES
-from repr_eval.gan.weights import weights_hash
-from repr_eval.protocols import supervised
-from repr_eval.protocols.cifar10 import all_labels, low_labels
-from repr_eval.protocols.outcome import Features
-from repr_eval.protocols.supervised import PUBLISHED, SMALL, Search, SupervisedCNN, images_of, supervised_cnn
-from repr_eval.protocols.supervised_configurations import (
-    BATCH_SIZES,
-    DROPOUTS,
-    LR,
-    SMOOTHINGS,
-    WEIGHT_DECAY,
-    Configuration,
-    configuration,
-)
-from repr_eval.protocols.supervised_network import (
+from repr_eval.classifiers.base import Features
+from repr_eval.classifiers.supervised import classifier as classifier_module
+from repr_eval.classifiers.supervised.classifier import SupervisedCNN, images_of, supervised_cnn
+from repr_eval.classifiers.supervised.network import (
     SupervisedNetwork,
     batches,
     predicted,
@@ -37,6 +23,23 @@ from repr_eval.protocols.supervised_network import (
     trained,
     views_of,
 )
+from repr_eval.classifiers.supervised.search import (
+    BATCH_SIZES,
+    DROPOUTS,
+    LR,
+    PUBLISHED,
+    SMALL,
+    SMOOTHINGS,
+    WEIGHT_DECAY,
+    Configuration,
+    Search,
+    configuration,
+)
+from repr_eval.features.pixels import Pixels
+from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.networks import ARCHITECTURES
+from repr_eval.gan.weights import weights_hash
+from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels
 from repr_eval.system.random_streams import dropped
 
@@ -78,7 +81,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found.append(weights_hash(network))
         return network
 
-    monkeypatch.setattr(supervised, "trained", watched)
+    monkeypatch.setattr(classifier_module, "trained", watched)
     return found
 
 
@@ -175,7 +178,7 @@ def test_first_folds_only_and_the_smaller_number_on_ties(monkeypatch: pytest.Mon
 
 def test_training_that_breaks_down_counts_as_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = replace(ADAM, optimiser="sgd", lr=1e30)
-    monkeypatch.setattr(supervised, "configuration", lambda seed, number, mirror: broken if number < 2 else ADAM)
+    monkeypatch.setattr(classifier_module, "configuration", lambda seed, number, mirror: broken if number < 2 else ADAM)
     train = planted(150, 1)
     judged = tiny().select(train, [(np.arange(120), np.arange(120, 150))], (0, 1, 2), progress=False)
     assert judged.correct[0.0] == [int((train.y[120:] == 3).sum())]
@@ -284,7 +287,7 @@ def test_digits_are_not_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
         seen.append(arguments[5].mirror)
         return trained(*arguments)
 
-    monkeypatch.setattr(supervised, "trained", watched)
+    monkeypatch.setattr(classifier_module, "trained", watched)
     train = planted(12, 1)
     for mirror in (False, True):
         classifier = SupervisedCNN(replace(TINY, mirror=mirror, epochs=1), 0)

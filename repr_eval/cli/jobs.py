@@ -12,6 +12,10 @@ from typing import Any
 import click
 import torch
 
+from repr_eval.classifiers.base import Classifier, whole_numbers
+from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
+from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.cli import options
 from repr_eval.evaluation import Place, Protocol, evaluate, known_records, recorded
 from repr_eval.features.encoders import HALF, RGB, encoder
@@ -21,10 +25,7 @@ from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.locate import cache_folder
-from repr_eval.protocols.classifiers import L2_SVM, Classifier, whole_numbers
-from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
-from repr_eval.protocols.outcome import Outcome
-from repr_eval.protocols.supervised import supervised_cnn
+from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record
 from repr_eval.reports import write_reports
 from repr_eval.tables import TABLES, measured_row

@@ -1,4 +1,6 @@
-"""Every random number of a training run as a function of (seed, stream, index): nothing to store or restore."""
+"""Every random number as a function of (seed, stream, index): nothing to store or restore."""
+
+import hashlib
 
 import numpy as np
 import torch
@@ -12,6 +14,15 @@ def generator_for(seed: int, stream: str, index: int = 0, device: torch.device |
     """A generator for the `index`-th use of `stream`."""
     state = np.random.SeedSequence([seed, _STREAMS[stream], index]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(state[0]) >> 1)
+
+
+def random_state_for(purpose: str, seed: int, draw: int = 0) -> np.random.RandomState:
+    """The random numbers of one use: of draw number `draw` for `purpose` under `seed`.
+
+    `numpy.random.RandomState`, whose streams are frozen for good, seeded by a SHA-256 of what they are for.
+    """
+    digest = hashlib.sha256(f"{purpose}/{seed}/{draw}".encode()).digest()
+    return np.random.RandomState(np.frombuffer(digest, np.uint32))
 
 
 def epoch_order(n: int, seed: int, epoch: int) -> Tensor:

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.protocols.classifiers import Fold, Tested, whole_numbers
-from repr_eval.protocols.outcome import Features, Validation
+from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
 from repr_eval.svm.rows import product
 
 KS = (1, 3, 5, 10, 20, 50, 100)

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repr_eval.classifiers.supervised.search import Configuration
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import GRID, Architecture, Discriminator, initialise, settle_statistics
-from repr_eval.protocols.supervised_configurations import Configuration
 from repr_eval.system.random_streams import dropped
 
 PADDING = 4  # pixels on each side of an image, of which crops of its own size are taken [He et al. 2016, section 4.2]

@@ -1,4 +1,4 @@
-"""What a protocol is given and what it returns."""
+"""What a protocol returns, and how its name tells of another grid than its own."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,10 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from repr_eval.svm.estimator import Matrix
-
-TOL = 1e-3  # relative duality gap of every fit in a protocol
-
+from repr_eval.classifiers.base import Validation
 
 OWN_GRID = "own-C"  # added to a protocol's name when C is chosen from another grid than the protocol's
 
@@ -17,27 +14,6 @@ OWN_GRID = "own-C"  # added to a protocol's name when C is chosen from another g
 def named(protocol: str, Cs: Sequence[float], grid: Sequence[float]) -> str:
     """The protocol's name, or one that says that its `grid` of C was exchanged for `Cs`."""
     return protocol if sorted(Cs) == sorted(grid) else f"{protocol}/{OWN_GRID}"
-
-
-@dataclass(frozen=True)
-class Features:
-    """Features X float [N, D] of a split's images with their labels y int64 [N]."""
-
-    X: Matrix
-    y: np.ndarray
-
-
-@dataclass(frozen=True)
-class Validation:
-    """Held-out images classified correctly, of `n` a fold, for every C tried: int [folds] each; and the choice.
-
-    C stands for the one setting of the classifier: C of the L2-SVM, k of nearest neighbours, ...
-    """
-
-    C: float
-    n: int
-    correct: dict[float, list[int]]
-    at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a supervised CNN's random search [Bergstra & Bengio 2012] draws its hyperparameters from.
+"""A supervised CNN's random search [Bergstra & Bengio 2012]: how long it is, and what it draws hyperparameters from.
 
 The paper (section 5.2) says neither which hyperparameters it searched nor within which bounds: these are not from it.
 """
@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from repr_eval.protocols.draws import stream
+from repr_eval.system.random_streams import random_state_for
 
 # Of lists every member is as likely; of pairs (low, high) every value between is, in the logarithm.
 OPTIMISERS = ("adam", "sgd")
@@ -39,9 +39,52 @@ class Configuration:
     mirror: bool  # ... and mirrored half of the times
 
 
+@dataclass(frozen=True)
+class Search:
+    """How many configurations are tried, and how long a network is trained; a row never changes once it was used.
+
+    A training sees its images `epochs` times, but in the search at most `search_images` and for the test at most
+    `test_images` of them, counting repeats (None: no limit). Its length is not searched: the schedule ends with it.
+    """
+
+    size: str
+    arch: str
+    width: float
+    mirror: bool  # may views be mirrored? Digits may not
+    configurations: int
+    folds: int | None  # the first so many of the protocol's judge; None for all
+    epochs: int
+    search_images: int | None = None
+    test_images: int | None = None
+
+    def n_seen(self, n: int, use: str) -> int:
+        """How many images a training on n of them for the "search" or the "test" sees, repeats counted."""
+        most = {"search": self.search_images, "test": self.test_images}[use]
+        return self.epochs * n if most is None else min(self.epochs * n, most)
+
+
+# The paper's number of configurations, on every fold, at full width.
+PUBLISHED = {
+    search.arch: search
+    for search in (
+        Search("published", "dcgan32", 1.0, True, 64, None, 100),
+        Search("published", "dcgan32-svhn", 1.0, False, 64, None, 100),
+    )
+}
+# For minutes of two cores. Where the search's trainings are the shorter ones it favours what learns fast.
+SMALL = {
+    search.arch: search
+    for search in (
+        Search("small", "dcgan32", 0.25, True, 6, 1, 12, search_images=80_000, test_images=400_000),
+        Search("small", "dcgan32-svhn", 0.5, False, 8, 2, 25, search_images=80_000, test_images=400_000),
+    )
+}
+SIZES = {"published": PUBLISHED, "small": SMALL}
+
+
 def configuration(seed: int, number: int, mirror: bool = True) -> Configuration:
     """The configuration of that number, from 0; with `mirror` False the same one without mirror images."""
-    rng = stream("supervised/configuration", seed, number)
+    rng = random_state_for("supervised/configuration", seed, number)
     optimiser = _one_of(OPTIMISERS, rng)
     lr, decay, decays = _between(*LR[optimiser], rng), _between(*WEIGHT_DECAY[optimiser], rng), rng.rand() >= NO_DECAY
     return Configuration(

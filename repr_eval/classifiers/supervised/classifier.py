@@ -1,14 +1,13 @@
 """The control: a supervised CNN of D's architecture, trained on the same labels from scratch [paper, section 5.2].
 
 The paper optimises it by random search over 64 hyperparameter configurations and reports 28.87% validation error for
-1,000 labels of SVHN. What is chosen here, on held-out training images, is the number of a configuration
-(`supervised_configurations`); the test images are seen once, by networks with that one. The features to give it are raw
-pixels, `Pixels`.
+1,000 labels of SVHN. What is chosen here, on held-out training images, is the number of a configuration (`search`); the
+test images are seen once, by networks with that one. The features to give it are raw pixels, `Pixels`.
 Differs from the paper: the test error is what counts; that of validation is recorded with it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -16,63 +15,19 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
+from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP, predicted, trained
+from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
 from repr_eval.features.learned import of_size
 from repr_eval.gan.networks import architecture_named
-from repr_eval.protocols.classifiers import Fold, Tested, whole_numbers
-from repr_eval.protocols.draws import stream
-from repr_eval.protocols.outcome import Features, Validation
-from repr_eval.protocols.supervised_configurations import configuration
-from repr_eval.protocols.supervised_network import MOMENTUM, PADDING, WARM_UP, predicted, trained
 from repr_eval.svm.estimator import Matrix
+from repr_eval.system.random_streams import random_state_for
 
 SIDE = 32
 PIXELS = SIDE * SIDE * 3
 ROUNDING = 5e-4  # a pixel's value in float16 is at most half of that off; two values are 0.0078 apart
 BLOCK = 4096  # images at a time
 PRECISIONS = ("fp32", "bf16")
-
-
-@dataclass(frozen=True)
-class Search:
-    """How many configurations are tried, and how long a network is trained; a row never changes once it was used.
-
-    A training sees its images `epochs` times, but in the search at most `search_images` and for the test at most
-    `test_images` of them, counting repeats (None: no limit). Its length is not searched: the schedule ends with it.
-    """
-
-    size: str
-    arch: str
-    width: float
-    mirror: bool  # may views be mirrored? Digits may not
-    configurations: int
-    folds: int | None  # the first so many of the protocol's judge; None for all
-    epochs: int
-    search_images: int | None = None
-    test_images: int | None = None
-
-    def n_seen(self, n: int, use: str) -> int:
-        """How many images a training on n of them for the "search" or the "test" sees, repeats counted."""
-        most = {"search": self.search_images, "test": self.test_images}[use]
-        return self.epochs * n if most is None else min(self.epochs * n, most)
-
-
-# The paper's number of configurations, on every fold, at full width.
-PUBLISHED = {
-    search.arch: search
-    for search in (
-        Search("published", "dcgan32", 1.0, True, 64, None, 100),
-        Search("published", "dcgan32-svhn", 1.0, False, 64, None, 100),
-    )
-}
-# For minutes of two cores. Where the search's trainings are the shorter ones it favours what learns fast.
-SMALL = {
-    search.arch: search
-    for search in (
-        Search("small", "dcgan32", 0.25, True, 6, 1, 12, search_images=80_000, test_images=400_000),
-        Search("small", "dcgan32-svhn", 0.5, False, 8, 2, 25, search_images=80_000, test_images=400_000),
-    )
-}
-SIZES = {"published": PUBLISHED, "small": SMALL}
 
 
 class SupervisedCNN:
@@ -143,7 +98,7 @@ class SupervisedCNN:
         classes, labels = np.unique(y, return_inverse=True)
         if len(classes) < 2:
             raise ValueError(f"the {len(y)} labelled images are all of class {classes[0]}; a CNN needs two classes")
-        rng = stream(f"supervised/{use}/{number}", self.seed, index)
+        rng = random_state_for(f"supervised/{use}/{number}", self.seed, index)
         network = trained(
             images, torch.from_numpy(labels).to(self.device), len(classes), self.arch, self.search.width,
             configuration(self.seed, number, self.search.mirror), self.search.n_seen(len(y), use),

@@ -9,10 +9,31 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from repr_eval.protocols.outcome import TOL, Features, Validation
-from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+from repr_eval.svm.estimator import Matrix
 
+TOL = 1e-3  # relative duality gap of every fit in a protocol
 Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features X float [N, D] of a split's images with their labels y int64 [N]."""
+
+    X: Matrix
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out images classified correctly, of `n` a fold, for every C tried: int [folds] each; and the choice.
+
+    C stands for the one setting of the classifier: C of the L2-SVM, k of nearest neighbours, ...
+    """
+
+    C: float
+    n: int
+    correct: dict[float, list[int]]
+    at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
 
 
 @dataclass(frozen=True)
@@ -45,34 +66,9 @@ class Classifier(Protocol):
         """A classifier for every draw (rows of `train`; None for all), each judged on all of `test`."""
 
 
-class LinearSVM:
-    """One-vs-rest L2-SVMs [paper, section 5.1]; C is chosen."""
-
-    name, setting = "L2-SVM", "C"
-    grid: tuple[float, ...] | None = None
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {}
-
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
-        return select_C(train.X, train.y, folds, grid, TOL, progress)
-
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
-        models = fit_draws(train.X, train.y, draws, value, TOL, progress)
-        return Tested(count_correct(models, test.X, test.y), max(float(m.gap_.max()) for m in models))
-
-
 def whole_numbers(grid: Sequence[float], least: int, setting: str, of: str = "") -> list[int]:
     """The values of `grid` as integers; ValueError where one is none, or below `least`, which names the setting."""
     for value in grid:
         if not float(value).is_integer() or value < least:
             raise ValueError(f"{setting} {value:g}: must be a whole number{of}, {least} or more")
     return [int(value) for value in grid]
-
-
-L2_SVM = LinearSVM()

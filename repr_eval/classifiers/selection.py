@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from repr_eval.protocols.outcome import Validation
+from repr_eval.classifiers.base import Validation
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 from repr_eval.system.parallel import parallel_map
