@@ -21,8 +21,8 @@ from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate
 from repr_eval.gan.weights import save_weights
 from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.data_dir import data_root
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.svm import L2SVM

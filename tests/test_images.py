@@ -21,10 +21,10 @@ from scipy.io import loadmat, savemat
 
 from repr_eval.images import cifar10, svhn, unlabelled
 from repr_eval.images.cifar10 import CLASSES, load_cifar10
-from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.data_dir import DataRoot, MissingData, data_root
+from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.images.labelled import LabelledImages, make_split
-from repr_eval.images.locate import DataRoot, MissingData, data_root
 from repr_eval.images.svhn import load_svhn, read_mat
 from repr_eval.images.unlabelled import unlabelled_images
 from repr_eval.system import torchvision_import

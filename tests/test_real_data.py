@@ -25,8 +25,8 @@ from repr_eval.features.representations import from_weights
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.data_dir import data_root
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import data_root
 from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn

@@ -19,7 +19,7 @@ from repr_eval.classifiers.supervised.network import (
     predicted,
     schedule,
     settle,
-    to_unit,
+    to_input,
     trained,
     views_of,
 )
@@ -222,7 +222,7 @@ def test_statistics_are_those_of_the_images_in_nearly_equal_batches() -> None:
     settle(network, images, torch.Generator().manual_seed(3))
     rows = torch.randperm(200, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
-        first = [F.leaky_relu(network.convs[0](to_unit(images[part])), 0.2) for part in (rows[:100], rows[100:])]
+        first = [F.leaky_relu(network.convs[0](to_input(images[part])), 0.2) for part in (rows[:100], rows[100:])]
         h = [network.convs[1](x) for x in first]
     mean, variance = (sum(f(x) for x in h) / 2 for f in (lambda x: x.mean((0, 2, 3)), lambda x: x.var((0, 2, 3))))
     torch.testing.assert_close(network.norms[0].running_mean, mean)

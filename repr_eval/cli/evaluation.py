@@ -10,9 +10,9 @@ from repr_eval.cli import jobs, options
 from repr_eval.cli.jobs import Run
 from repr_eval.evaluation import extracted, measure
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.data_dir import data_root
+from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.tables import TABLES

@@ -23,8 +23,8 @@ from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import cache_folder
 from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record
 from repr_eval.reports import write_reports

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from repr_eval.features.blocks import fill_in_blocks, on_device
 from repr_eval.gan.networks import GRID, LEAK, Discriminator
+from repr_eval.images.scale import to_unit
 from repr_eval.system.ranks import here
 
 BN_BATCH = 128  # batch over which statistics are recomputed [released code, svhn_semisup_analysis.py]
@@ -20,7 +21,7 @@ BN_BATCH = 128  # batch over which statistics are recomputed [released code, svh
 
 def to_network(images: np.ndarray, device: torch.device) -> Tensor:
     """Images uint8 [N, S, S, 3] -> float32 [N, 3, S, S] in [-1, 1], channels-last, on `device`."""
-    return on_device(images, device).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return to_unit(on_device(images, device).permute(0, 3, 1, 2))
 
 
 def n_features(network: Discriminator) -> int:

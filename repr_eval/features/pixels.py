@@ -7,6 +7,7 @@ from torch import Tensor
 from repr_eval.features.blocks import check_size, fill_in_blocks, on_device
 from repr_eval.features.learned import Learned
 from repr_eval.features.representations import Description
+from repr_eval.images.scale import to_unit
 
 SCALE = "x / 127.5 - 1"
 RIDGE = 0.01  # of the mean variance of a pixel, added to the variance in every direction
@@ -15,7 +16,7 @@ ALIKE = 1e-12  # mean variance of a pixel that is rounding alone
 
 def scaled_pixels(images: np.ndarray, device: torch.device | None = None) -> Tensor:
     """Images uint8 [N, S, S, 3] as rows [N, S * S * 3] in [-1, 1]."""
-    return on_device(images, device or torch.device("cpu")).flatten(1).float() / 127.5 - 1
+    return to_unit(on_device(images, device or torch.device("cpu")).flatten(1))
 
 
 class Pixels:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from repr_eval.gan.settings import TrainingSettings
+from repr_eval.images.scale import to_unit
 from repr_eval.system.random_streams import epoch_order
 from repr_eval.system.ranks import ALONE, Ranks
 
@@ -35,7 +36,7 @@ class Batches:
                 if self.resident is not None:
                     order = order.to(self.device)
             rows = order[position * s.batch_size : (position + 1) * s.batch_size][self.share]
-            yield self._rows(rows).permute(0, 3, 1, 2).float() / 127.5 - 1
+            yield to_unit(self._rows(rows).permute(0, 3, 1, 2))
 
     def _rows(self, rows: Tensor) -> Tensor:
         if self.resident is not None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from repr_eval.gan.adversaries import batch_statistics
 from repr_eval.gan.networks import Generator
+from repr_eval.images.scale import to_levels
 from repr_eval.system.files import replacing
 
 
@@ -20,7 +21,7 @@ def generate(generator: Generator, z: Tensor) -> np.ndarray:
     """
     with batch_statistics(generator):
         x = generator(z).float()
-    return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return to_levels(x).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.ndarray:

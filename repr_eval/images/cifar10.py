@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import DataRoot, MissingData
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import DataRoot, MissingData
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")

@@ -9,9 +9,9 @@ from tokenize import TokenError
 import numpy as np
 
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.data_dir import data_root
+from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 

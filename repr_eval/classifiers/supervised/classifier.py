@@ -20,6 +20,7 @@ from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP,
 from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
 from repr_eval.features.learned import of_size
 from repr_eval.gan.networks import architecture_named
+from repr_eval.images.scale import to_levels, to_unit
 from repr_eval.svm.estimator import Matrix
 from repr_eval.system.random_streams import random_state_for
 
@@ -117,8 +118,8 @@ def images_of(X: Matrix, device: torch.device | None = None) -> Tensor:
     images = torch.empty(len(X), PIXELS, dtype=torch.uint8, device=device)
     for start in range(0, len(X), BLOCK):
         x = torch.as_tensor(X[np.arange(start, min(start + BLOCK, len(X)))]).to(images.device, torch.float32)
-        levels = ((x + 1) * 127.5).round().clamp(0, 255)
-        fine = ((levels / 127.5 - 1 - x).abs() <= ROUNDING).all(1)  # NaN is not
+        levels = to_levels(x)
+        fine = ((to_unit(levels) - x).abs() <= ROUNDING).all(1)  # NaN is not
         if not fine.all():
             row = start + int((~fine).nonzero()[0])
             raise ValueError(f"the features of row {row} are not the pixels of an image, x / 127.5 - 1 of 0 to 255")

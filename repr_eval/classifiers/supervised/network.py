@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from repr_eval.classifiers.supervised.search import Configuration
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import GRID, Architecture, Discriminator, initialise, settle_statistics
+from repr_eval.images.scale import to_unit
 from repr_eval.system.random_streams import dropped
 
 PADDING = 4  # pixels on each side of an image, of which crops of its own size are taken [He et al. 2016, section 4.2]
@@ -60,7 +61,7 @@ def trained(
         rows = rows.to(device)
         for group in optimiser.param_groups:
             group["lr"] = configuration.lr * schedule(step, steps)
-        x = views(to_unit(images[rows]), on_device)
+        x = views(to_input(images[rows]), on_device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             scores = network(x, configuration.dropout, on_device)
         loss = F.cross_entropy(scores.float(), labels[rows], label_smoothing=configuration.smoothing)
@@ -76,9 +77,9 @@ def views_of(configuration: Configuration, side: int) -> Augmentation:
     return Augmentation(flip=configuration.mirror, translate=PADDING / side if configuration.crop else 0.0)
 
 
-def to_unit(images: Tensor) -> Tensor:
+def to_input(images: Tensor) -> Tensor:
     """Images uint8 [N, 3, S, S] as float32 in [-1, 1], channels-last."""
-    return (images.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+    return to_unit(images).contiguous(memory_format=torch.channels_last)
 
 
 def batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -113,10 +114,10 @@ def settle(network: SupervisedNetwork, images: Tensor, generator: torch.Generato
     """
     order = torch.randperm(len(images), generator=generator).to(images.device)
     blocks = order.tensor_split(-(-len(images) // TOGETHER))
-    settle_statistics(network, (to_unit(images[rows]) for rows in blocks))
+    settle_statistics(network, (to_input(images[rows]) for rows in blocks))
 
 
 @torch.no_grad()
 def predicted(network: SupervisedNetwork, images: Tensor) -> Tensor:
     """The label int64 [N] of images uint8 [N, 3, S, S], each one's by itself."""
-    return torch.cat([network(to_unit(block)).argmax(1) for block in images.split(TOGETHER)])
+    return torch.cat([network(to_input(block)).argmax(1) for block in images.split(TOGETHER)])
