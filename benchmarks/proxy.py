@@ -13,10 +13,10 @@ import numpy as np
 
 from repr_eval.classifiers.base import TOL
 from repr_eval.classifiers.selection import count_correct, fit_draws, select_C
-from repr_eval.features.representations import Representation
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import data_root
 from repr_eval.protocols.draws import per_class_draws, split_off
+from repr_eval.representations.base import Representation
 from repr_eval.system.files import replacing
 from repr_eval.system.random_streams import random_state_for
 

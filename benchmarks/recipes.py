@@ -25,7 +25,6 @@ from safetensors.torch import load_file
 from benchmarks import recipes_table
 from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
 from benchmarks.recipes_table import accuracy
-from repr_eval.features.representations import DiscriminatorFeatures, Representation, from_weights, untrained
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
@@ -34,6 +33,8 @@ from repr_eval.gan.settings import TrainingSettings, read_settings, settings_fro
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
 from repr_eval.gan.weights import load_discriminator
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
+from repr_eval.representations.base import Representation
+from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, untrained
 from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"

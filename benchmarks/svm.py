@@ -24,9 +24,9 @@ import numpy as np
 from benchmarks.svm_contenders import CONTENDERS, Task
 from benchmarks.svm_report import write_report
 from repr_eval.evaluation import Place, features_of
-from repr_eval.features.representations import untrained
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import cache_folder, data_root
+from repr_eval.representations.discriminator import untrained
 from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "svm.jsonl"

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
-from repr_eval.features.discriminator import n_features
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
 from repr_eval.images.data_dir import DataRoot, cache_folder
+from repr_eval.representations.discriminator import n_features
 from repr_eval.svm.products import library
 from repr_eval.system.provenance import machine, versions
 

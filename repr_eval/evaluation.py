@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from repr_eval.classifiers.base import Classifier, Features
-from repr_eval.features.learned import LEARNED
-from repr_eval.features.representations import Description, Representation
-from repr_eval.features.store import has, remove, stored_features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.results import Outcome
 from repr_eval.records import FILE, Record, append_record, read_records
+from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.fitted import LEARNED
+from repr_eval.representations.store import has, remove, stored_features
 from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.system.ranks import Done, here, part
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LAYERS = re.compile(r"(\d+)(?:-(\d+))? of \d+$")  # as features.representations.named_layers has it
+LAYERS = re.compile(r"(\d+)(?:-(\d+))? of \d+$")  # as representations.base.named_layers has it
 BN_ORDER = ("recomputed", "at-hand", "running")
 
 

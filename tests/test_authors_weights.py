@@ -13,8 +13,6 @@ import torch
 
 from repr_eval.classifiers.selection import count_correct
 from repr_eval.evaluation import Place, extracted
-from repr_eval.features.discriminator import to_network
-from repr_eval.features.representations import from_weights
 from repr_eval.gan.adversaries import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.released import import_released
@@ -25,6 +23,8 @@ from repr_eval.images.data_dir import data_root
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.discriminator import from_weights
 from repr_eval.svm import L2SVM
 from repr_eval.system.random_streams import draw_noise, generator_for
 

@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.features.autoencoders import AutoencoderFeatures, Training, initialise, train, visiting_order
-from repr_eval.features.denoising import DenoisingFeatures, DenoisingSettings
-from repr_eval.features.what_where import WhatWhereFeatures, WhatWhereSettings
 from repr_eval.gan.networks import GRID
+from repr_eval.representations.autoencoders import AutoencoderFeatures, Training, initialise, train, visiting_order
+from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
+from repr_eval.representations.swwae import WhatWhereFeatures, WhatWhereSettings
 
 TRAINING = Training(images_seen=96, batch=16, learning_rate=1e-2)
 DENOISING = DenoisingSettings(maps=(4, 6), kernel=3, corruption="masking", level=0.25, training=TRAINING)
@@ -80,7 +80,7 @@ def test_every_epoch_visits_every_image_in_an_order_of_its_own() -> None:
 @both
 def test_the_loss_falls_on_images_of_low_rank(make: Any) -> None:
     model = make(training=replace(TRAINING, images_seen=16 * 150))
-    model.learn(pictures(64))
+    model.fit(pictures(64))
     assert len(model.losses) == 3  # of 50 steps each
     assert model.losses[-1] < 0.6 * model.losses[0]
 
@@ -110,7 +110,7 @@ def test_global_randomness_is_without_influence(make: Any) -> None:
 def test_features_are_maxima_over_a_grid_of_every_layer_in_turn(make: Any) -> None:
     model = make()
     images = pictures(3)
-    model.learn(images)
+    model.fit(images)
     features, description = model.features(images), model.description
     assert not model.network.training
     assert features.shape == (3, description.n_features)
@@ -126,8 +126,8 @@ def test_features_are_maxima_over_a_grid_of_every_layer_in_turn(make: Any) -> No
 @both
 def test_bfloat16_trains_and_features_stay_float32(make: Any) -> None:
     model, exact = make(training=replace(TRAINING, precision="bf16")), make()
-    model.learn(pictures(32))
-    exact.learn(pictures(32))
+    model.fit(pictures(32))
+    exact.fit(pictures(32))
     assert model.losses == pytest.approx(exact.losses, rel=0.05)
     assert model.losses != exact.losses
     assert model.features(pictures(2)).dtype == torch.float32
@@ -136,7 +136,7 @@ def test_bfloat16_trains_and_features_stay_float32(make: Any) -> None:
 @both
 def test_a_loss_that_is_not_finite_is_an_error(make: Any) -> None:
     with pytest.raises(ValueError, match=r"loss is (nan|inf) after 96 images: .* rate of 1e\+30 in fp32"):
-        make(training=replace(TRAINING, learning_rate=1e30)).learn(pictures(32))
+        make(training=replace(TRAINING, learning_rate=1e30)).fit(pictures(32))
 
 
 def test_a_loss_that_is_not_finite_is_noticed_before_the_end() -> None:

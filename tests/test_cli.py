@@ -29,15 +29,15 @@ import repr_eval
 from repr_eval import reports, tables
 from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main, report
-from repr_eval.features.autoencoders import Training
-from repr_eval.features.denoising import DenoisingFeatures, DenoisingSettings
-from repr_eval.features.methods import METHODS
-from repr_eval.features.pixels import WhitenedPixels
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
 from repr_eval.reports import write_reports
+from repr_eval.representations.autoencoders import Training
+from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
+from repr_eval.representations.methods import METHODS
+from repr_eval.representations.pixels import WhitenedPixels
 
 CHECKOUT = Path(repr_eval.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
@@ -420,13 +420,13 @@ def test_layers_of_a_learned_method_have_their_table(tmp_path: Path, monkeypatch
 
 def test_of_a_learned_method_both_splits_are_of_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learned: list[int] = []
-    learn = WhitenedPixels.learn
+    learn = WhitenedPixels.fit
 
     def counted(self: WhitenedPixels, images: np.ndarray) -> None:
         learned.append(len(images))
         learn(self, images)
 
-    monkeypatch.setattr(WhitenedPixels, "learn", counted)
+    monkeypatch.setattr(WhitenedPixels, "fit", counted)
     few = ["--labels-per-class", 5, "--draws", 2, "--C", "1e-2", "--device", "cpu", "--store", tmp_path / "store"]
     measure = ["digits", "--weights", "pixels-pca", *few, "--out", tmp_path]
     succeed(*measure)

@@ -15,12 +15,12 @@ from repr_eval import comparison, overview, tables
 from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.comparison import compared, figure, to_markdown
-from repr_eval.features.methods import COMPARED, METHODS
 from repr_eval.images import house_numbers
 from repr_eval.paper import counterpart
 from repr_eval.protocols import results
 from repr_eval.records import L2_SVM, Record, append_record
 from repr_eval.reports import write_reports
+from repr_eval.representations.methods import COMPARED, METHODS
 
 SHIPPED = {"representation": "discriminator", "weights_sha256": "cc", "bn": "recomputed", "layers": 6}
 KMEANS = {"representation": "kmeans", "centroids": 4800}

@@ -20,11 +20,12 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.features.discriminator import pooled, to_network
-from repr_eval.features.encoder_specs import weights_sha256
-from repr_eval.features.encoders import arranged, encoder, probe
-from repr_eval.features.representations import Representation
-from repr_eval.features.store import key_of
+from repr_eval.representations.base import Representation
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.discriminator import pooled
+from repr_eval.representations.own_network.identity import weights_sha256
+from repr_eval.representations.own_network.network import arranged, encoder, probe
+from repr_eval.representations.store import key_of
 
 # The mean of red and the mean of all colours, over each of 4x4 cells of a 32x32 image: as networks, as functions.
 SOURCE = """
@@ -336,9 +337,9 @@ def test_timm_finds_torchvision_importable(tmp_path: Path) -> None:
         "    return torchvision.models.get_model(name, num_classes=num_classes or 3)\n"
     )
     code = (
-        "import sys, torch; from repr_eval.features.encoder_specs import found\n"
+        "import sys, torch; from repr_eval.representations.own_network.spec import network_named\n"
         "assert 'torchvision' not in sys.modules\n"
-        "print(type(found('timm:resnet18', torch.device('cpu'), 0).made).__name__)\n"
+        "print(type(network_named('timm:resnet18', torch.device('cpu'), 0).made).__name__)\n"
     )
     told = subprocess.run(
         [sys.executable, "-c", code],

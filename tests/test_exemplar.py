@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repr_eval.features.exemplar import SIZES, ExemplarCNN, Network, Settings, batches, exemplar_cnn, quadrants
-from repr_eval.features.transformations import (
+from repr_eval.representations.exemplar import SIZES, ExemplarCNN, Network, Settings, batches, exemplar_cnn, quadrants
+from repr_eval.representations.exemplar_views import (
     N_NUMBERS,
     RANGES,
     Colours,
@@ -220,7 +220,7 @@ def test_a_step_goes_as_far_as_the_rates_of_the_settings_say() -> None:
     def trained(rate: float, last_rate: float, bias_rate: float) -> dict[str, Tensor]:
         settings = replace(TINY, schedule=((rate, 1),), last_rate=last_rate, bias_rate=bias_rate, decay=0.0)
         model = ExemplarCNN(settings, progress=False)
-        model.learn(images_of(24))
+        model.fit(images_of(24))
         return dict(model.network.named_parameters())
 
     start, plain = trained(0.0, 1.0, 1.0), trained(1.0, 1.0, 1.0)
@@ -319,4 +319,4 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="trained first"):
         ExemplarCNN(TINY).fill(images, np.empty((24, 96), np.float32))
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 1 "):
-        ExemplarCNN(replace(TINY, schedule=((1e30, 5),)), progress=False).learn(images)
+        ExemplarCNN(replace(TINY, schedule=((1e30, 5),)), progress=False).fit(images)

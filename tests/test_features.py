@@ -14,14 +14,15 @@ import torch
 from torch import nn
 
 from repr_eval.evaluation import Place, extracted, features_of
-from repr_eval.features import store
-from repr_eval.features.discriminator import n_features, pooled, recompute_statistics, to_network
-from repr_eval.features.pixels import Pixels
-from repr_eval.features.representations import DiscriminatorFeatures, from_weights, untrained
-from repr_eval.features.store import key_of, stored_features
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
 from repr_eval.images.labelled import LabelledImages, make_split
+from repr_eval.representations import store
+from repr_eval.representations.batch_norm import recompute_statistics
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, n_features, pooled, untrained
+from repr_eval.representations.pixels import Pixels
+from repr_eval.representations.store import key_of, stored_features
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from repr_eval.features import kmeans as module
-from repr_eval.features.kmeans import (
+from repr_eval.representations import kmeans as module
+from repr_eval.representations.kmeans import (
     KMeansFeatures,
     kmeans,
     normalised,

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from repr_eval.cli import jobs, main
-from repr_eval.features.methods import COMPARED, METHODS
+from repr_eval.representations.methods import COMPARED, METHODS
 
 SEED = 7
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from repr_eval.features.pixels import Pixels, WhitenedPixels
+from repr_eval.representations.pixels import Pixels, WhitenedPixels
 from repr_eval.system.ranks import Ranks
 
 
@@ -75,14 +75,14 @@ def test_to_be_trained_first_and_images_of_their_size() -> None:
 def test_images_that_are_all_alike_cannot_be_whitened() -> None:
     images = np.full((9, 4, 4, 3), 77, np.uint8)
     with pytest.raises(ValueError, match="the 9 training images are all alike"):
-        WhitenedPixels(image_size=4, progress=False).learn(images)
+        WhitenedPixels(image_size=4, progress=False).fit(images)
     images[0, 1, 2, 0] = 78
-    WhitenedPixels(image_size=4, progress=False).learn(images)
+    WhitenedPixels(image_size=4, progress=False).fit(images)
 
 
 def test_what_is_learned_is_learned_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     train = coloured_noise(60, 0)
     model = WhitenedPixels(image_size=4, progress=False).adapted(train, "print")
-    monkeypatch.setattr("repr_eval.features.learned.here", lambda: Ranks(0, 2))
+    monkeypatch.setattr("repr_eval.representations.fitted.here", lambda: Ranks(0, 2))
     with pytest.raises(ValueError, match=r"pixels whitened \(ZCA\) is trained by one process: run it without torchrun"):
         features(model, train)

@@ -20,8 +20,6 @@ from PIL import Image
 
 from repr_eval.classifiers.base import Features
 from repr_eval.evaluation import Place, features_of
-from repr_eval.features.pixels import Pixels
-from repr_eval.features.representations import from_weights
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
@@ -32,6 +30,8 @@ from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
 from repr_eval.protocols.draws import digest_of, per_class_draws
+from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.pixels import Pixels
 
 pytestmark = pytest.mark.real_data
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from repr_eval.features.kmeans import normalised, patches_of, whitening
-from repr_eval.features.receptive_fields import (
+from repr_eval.representations.kmeans import normalised, patches_of, whitening
+from repr_eval.representations.kmeans_layers import (
     SCALE,
     SIZES,
     ReceptiveFields,

@@ -418,7 +418,7 @@ PACKAGE = Path(repr_eval.__file__).parent
 LEFT_TO_RIGHT = [
     "images",
     "gan",
-    "features",
+    "representations",
     "svm",
     "classifiers",
     "protocols",
@@ -431,7 +431,7 @@ LEFT_TO_RIGHT = [
 ]
 FREE = {"system"}  # anyone may import it; it imports nothing but itself
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
-SVM_MAY_NOT_KNOW = {"images", "gan", "features"}
+SVM_MAY_NOT_KNOW = {"images", "gan", "representations"}
 
 
 def may_import(importer: str, imported: str) -> bool:

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from scipy.signal import convolve2d
 
 from repr_eval.cli import main
-from repr_eval.features.representations import from_weights
 from repr_eval.gan import released
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
 from repr_eval.gan.released import RELEASES, Release, import_released, slots
 from repr_eval.gan.weights import load_discriminator, load_generator, save_weights
+from repr_eval.representations.discriminator import from_weights
 
 ARCH = architecture_named("dcgan32-svhn")
 WIDTH = 0.05  # 3, 6, 13 maps

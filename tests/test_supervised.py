@@ -35,12 +35,12 @@ from repr_eval.classifiers.supervised.search import (
     Search,
     configuration,
 )
-from repr_eval.features.pixels import Pixels
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.weights import weights_hash
 from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels
+from repr_eval.representations.pixels import Pixels
 from repr_eval.system.random_streams import dropped
 
 TINY = Search("tiny", "dcgan32-svhn", 0.1, False, 3, 2, epochs=8)

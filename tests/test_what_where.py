@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from repr_eval.features.autoencoders import Training
-from repr_eval.features.what_where import (
+from repr_eval.representations.autoencoders import Training
+from repr_eval.representations.swwae import (
     SIZES,
     WhatWhereAutoencoder,
     WhatWhereFeatures,
@@ -112,7 +112,7 @@ def test_dropout_is_of_training_only() -> None:
     features = []
     for dropout in (0.0, 0.5, 0.5):
         model = WhatWhereFeatures(replace(TINY, dropout=dropout), "tiny", image_size=16, progress=False)
-        model.learn(images)
+        model.fit(images)
         features.append(model.features(images))
         torch.testing.assert_close(model.features(images), features[-1], rtol=0, atol=0)
     without, dropping, again = features
@@ -124,7 +124,7 @@ def test_statistics_at_feature_time_are_those_of_training_images_without_dropout
     settings = replace(TINY, dropout=0.5, training=replace(TINY.training, batch=8))
     model = WhatWhereFeatures(settings, "tiny", image_size=16, progress=False)
     images = pictures(32)  # four whole batches
-    model.learn(images)
+    model.fit(images)
     x = model.to_input(images)
     assert isinstance(model.network, WhatWhereAutoencoder)
     for stage in model.network.stack:

@@ -18,9 +18,6 @@ from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.cli import options
 from repr_eval.evaluation import Place, Protocol, evaluate, known_records, recorded
-from repr_eval.features.encoders import HALF, RGB, encoder
-from repr_eval.features.methods import COMPARED, METHODS
-from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images.data_dir import cache_folder
@@ -28,6 +25,11 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record
 from repr_eval.reports import write_reports
+from repr_eval.representations.base import Representation
+from repr_eval.representations.batch_norm import BN_MODES
+from repr_eval.representations.discriminator import from_weights, untrained
+from repr_eval.representations.methods import COMPARED, METHODS
+from repr_eval.representations.own_network.network import HALF, RGB, encoder
 from repr_eval.tables import TABLES, measured_row
 
 # (seed, architecture, device) -> the classifier

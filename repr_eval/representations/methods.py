@@ -8,13 +8,13 @@ from collections.abc import Callable
 
 import torch
 
-from repr_eval.features.denoising import denoising_autoencoder
-from repr_eval.features.exemplar import exemplar_cnn
-from repr_eval.features.kmeans import KMeansFeatures
-from repr_eval.features.pixels import Pixels, WhitenedPixels
-from repr_eval.features.receptive_fields import receptive_fields
-from repr_eval.features.representations import Representation
-from repr_eval.features.what_where import what_where_autoencoder
+from repr_eval.representations.base import Representation
+from repr_eval.representations.dae import denoising_autoencoder
+from repr_eval.representations.exemplar import exemplar_cnn
+from repr_eval.representations.kmeans import KMeansFeatures
+from repr_eval.representations.kmeans_layers import receptive_fields
+from repr_eval.representations.pixels import Pixels, WhitenedPixels
+from repr_eval.representations.swwae import what_where_autoencoder
 
 # (seed, device) -> the representation
 METHODS: dict[str, Callable[[int, torch.device], Representation]] = {

@@ -2,8 +2,8 @@
 
 [Dosovitskiy, Springenberg, Riedmiller & Brox 2014, "Discriminative Unsupervised Feature Learning with Convolutional
 Neural Networks"; their released code.] Every seed patch is a surrogate class of its own, whose samples are random
-transformations of the patch (features.transformations). A network of two 5x5 convolutions and a dense layer, in the
-paper's notation 64c5-64c5-128f, learns to name the class: softmax, and dropout of the dense layer [section 4].
+transformations of the patch (`exemplar_views`). A network of two 5x5 convolutions and a dense layer, in the paper's
+notation 64c5-64c5-128f, learns to name the class: softmax, and dropout of the dense layer [section 4].
 
 Features [section 4]: what all three layers answer after their ReLU, the dense layer as a convolution without padding,
 the maximum over each quadrant of a map ("4-quadrant max-pooling"), concatenated. Images of CIFAR-10 are brought to
@@ -31,10 +31,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.features.blocks import on_device
-from repr_eval.features.learned import Learned, of_size
-from repr_eval.features.representations import Description
-from repr_eval.features.transformations import (
+from repr_eval.representations.base import Description
+from repr_eval.representations.batched import on_device
+from repr_eval.representations.exemplar_views import (
     N_NUMBERS,
     PATCH,
     RANGES,
@@ -44,6 +43,7 @@ from repr_eval.features.transformations import (
     transformations,
     transformed,
 )
+from repr_eval.representations.fitted import Fitted, of_size
 from repr_eval.system.random_streams import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
@@ -173,7 +173,7 @@ def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
         yield from torch.randperm(n, generator=generator).split(size)
 
 
-class ExemplarCNN(Learned):
+class ExemplarCNN(Fitted):
     """The representation. `size` is what its name calls the settings."""
 
     block = 64
@@ -194,7 +194,7 @@ class ExemplarCNN(Learned):
         )  # fmt: skip
         super().__init__(description, PATCH, device, progress)
 
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         s, generator = self.settings, torch.Generator().manual_seed(self.seed)
         which, centres = draw_patches(images, s.classes, s.side, generator)
         chosen = images[which.numpy()]

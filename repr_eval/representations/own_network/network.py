@@ -1,8 +1,7 @@
 """Any network of the user's as a representation.
 
-`encoder(SPEC)` finds the network (`repr_eval.features.encoder_specs` lists the kinds of SPEC). Its features are its
-output, or with `pool` the outputs of the layers of these names, one after the other. Each output [N, ...] counts by its
-shape:
+`encoder(SPEC)` finds the network (`own_network.spec` lists the kinds of SPEC). Its features are its output, or with
+`pool` the outputs of the layers of these names, one after the other. Each output [N, ...] counts by its shape:
 
 - vectors [N, D] as they are;
 - tokens [N, T, C] as their mean over T, a class token like any other;
@@ -24,19 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repr_eval.features.blocks import check_size, fill_in_blocks
-from repr_eval.features.encoder_specs import (
-    Found,
-    Function,
-    found,
-    near,
-    seeded,
-    sources_sha256,
-    telling,
-    weights_sha256,
-)
-from repr_eval.features.representations import Description, Representation
 from repr_eval.gan.networks import GRID
+from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.batched import check_size, fill_in_blocks
+from repr_eval.representations.own_network.base import Function, NamedNetwork, near, seeded, telling
+from repr_eval.representations.own_network.identity import sources_sha256, weights_sha256
+from repr_eval.representations.own_network.spec import network_named
 
 SIZE = 32  # of the data sets' images, which a network gets unless an image size is given
 BLOCK = 64  # images at a time
@@ -60,7 +52,7 @@ def encoder(
     initial weights. An attribute `trained_on` of the network or function says in tables what its weights have seen, and
     `method_name` what it is called. ValueError where there is no such network, or its features are not to be used.
     """
-    named = found(spec, device or torch.device("cpu"), seed)
+    named = network_named(spec, device or torch.device("cpu"), seed)
     if isinstance(named.made, nn.Module):
         return NetworkFeatures(named, named.made, pool, image_size, mean, std, device, progress)
     if pool or image_size is not None or (mean, std) != (HALF, HALF):
@@ -160,7 +152,7 @@ class _Encoder(ABC):
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
         """What is to be laid side by side of images uint8 [N, S, S, 3]: each float32 [N, units, positions]."""
 
-    def _described(self, named: Found, layers: str, settings: dict[str, Any]) -> Description:
+    def _described(self, named: NamedNetwork, layers: str, settings: dict[str, Any]) -> Description:
         """A description, with the numbers that the probe gives and what the content is known by."""
         with seeded(named.seed or 0):  # lazy layers draw their weights here
             given = checked(self._told, self.side, f"encoder {named.name}")
@@ -182,7 +174,7 @@ class _Encoder(ABC):
 class FunctionFeatures(_Encoder):
     """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies."""
 
-    def __init__(self, named: Found, function: Function, progress: bool = True):
+    def __init__(self, named: NamedNetwork, function: Function, progress: bool = True):
         self.function, self.name, self.progress = function, named.name, progress
         self.size = self.side = SIZE
         self.description = self._described(named, "-", {"kind": "function"})
@@ -199,7 +191,7 @@ class NetworkFeatures(_Encoder):
     """A network's output, or that of its layers `pool`. The network is moved to `device`, into evaluation mode."""
 
     def __init__(
-        self, named: Found, network: nn.Module, pool: tuple[str, ...] = (), image_size: int | None = None,
+        self, named: NamedNetwork, network: nn.Module, pool: tuple[str, ...] = (), image_size: int | None = None,
         mean: RGB = HALF, std: RGB = HALF, device: torch.device | None = None, progress: bool = True,
     ):  # fmt: skip
         if image_size is not None and image_size < 1:
@@ -252,7 +244,7 @@ class NetworkFeatures(_Encoder):
         return (x - self.mean) / self.std
 
 
-def _layer(named: Found, network: nn.Module, name: str) -> nn.Module:
+def _layer(named: NamedNetwork, network: nn.Module, name: str) -> nn.Module:
     """The layer called `name` in `named_modules`; ValueError where there is none, or hooks do not work on it."""
     layers = dict(network.named_modules(remove_duplicate=False))
     if named.file_sha256 is not None or isinstance(layers.get(name), torch.jit.ScriptModule):

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.features.blocks import check_size, fill_in_blocks, on_device
-from repr_eval.features.learned import Learned
-from repr_eval.features.representations import Description
 from repr_eval.images.scale import to_unit
+from repr_eval.representations.base import Description
+from repr_eval.representations.batched import check_size, fill_in_blocks, on_device
+from repr_eval.representations.fitted import Fitted
 
 SCALE = "x / 127.5 - 1"
 RIDGE = 0.01  # of the mean variance of a pixel, added to the variance in every direction
@@ -36,7 +36,7 @@ class Pixels:
         fill_in_blocks(images, out, 4096, scaled_pixels, progress=False)
 
 
-class WhitenedPixels(Learned):
+class WhitenedPixels(Fitted):
     """Pixels x as (x - mean) V (E + e)^-1/2 V^T, with V E V^T their covariance over the training images: ZCA.
 
     With `components` (PCA) as (x - mean) V (E + e)^-1/2 on so many leading directions. Of all directions the two are
@@ -60,7 +60,7 @@ class WhitenedPixels(Learned):
         description = Description(f"pixels whitened ({kind})", "", "-", components or d, None, settings)
         super().__init__(description, image_size, device, progress)
 
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         d = images[0].size
         total, square = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
         for start in range(0, len(images), self.block):

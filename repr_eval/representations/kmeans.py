@@ -18,9 +18,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.features.blocks import on_device
-from repr_eval.features.learned import Learned
-from repr_eval.features.representations import Description
+from repr_eval.representations.base import Description
+from repr_eval.representations.batched import on_device
+from repr_eval.representations.fitted import Fitted
 from repr_eval.system.parallel import parallel_map
 
 PATCH = 6
@@ -92,7 +92,7 @@ def random_patches(images: np.ndarray, n: int, rng: np.random.Generator, device:
     return torch.from_numpy(windows[which, rows, columns].reshape(n, -1)).to(device).float()
 
 
-class StandardisedSums(Learned):
+class StandardisedSums(Fitted):
     """Features that are sums over quadrants, each brought to mean 0 and (nearly) variance 1 on the training images."""
 
     block = 4
@@ -135,7 +135,7 @@ class KMeansFeatures(StandardisedSums):
         description = Description(f"1-layer K-means, {k:,} centroids", "", "1 of 1", 4 * k, k, settings)
         super().__init__(description, image_size, device, progress)
 
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         rng = np.random.default_rng([self.seed, 0])
         patches = normalised(random_patches(images, self.n_patches, rng, self.device))
         self.centre, self.whiten = whitening(patches)

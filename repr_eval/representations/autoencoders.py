@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from repr_eval.features.discriminator import pooled
-from repr_eval.features.learned import Learned
-from repr_eval.features.representations import Description
 from repr_eval.gan.networks import GRID
+from repr_eval.representations.base import Description
+from repr_eval.representations.discriminator import pooled
+from repr_eval.representations.fitted import Fitted
 from repr_eval.system.random_streams import epoch_order, generator_for
 
 WATCHED = 50  # steps from one look at the loss to the next
@@ -124,10 +124,10 @@ def _finite_mean(losses: list[Tensor], seen: int, training: Training) -> float:
     return mean
 
 
-class AutoencoderFeatures(Learned):
+class AutoencoderFeatures(Fitted):
     """A representation: the maps of every layer of a trained encoder, max-pooled to a 4x4 grid and concatenated.
 
-    `maps` are the layers' widths; the encoder halves the side of an image `halvings` times. After `learn`, `losses` are
+    `maps` are the layers' widths; the encoder halves the side of an image `halvings` times. After `fit`, `losses` are
     what `train` returns.
     """
 
@@ -159,7 +159,7 @@ class AutoencoderFeatures(Learned):
     def to_input(self, images: np.ndarray) -> Tensor:
         """Images uint8 [N, S, S, 3] as the network takes them, float32 [N, 3, S, S] on the device."""
 
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         network = self.new_network()
         initialise(network, torch.Generator().manual_seed(self.seed))
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -24,16 +24,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repr_eval.features.autoencoders import (
+from repr_eval.gan.networks import settle_statistics
+from repr_eval.representations.autoencoders import (
     Autoencoder,
     AutoencoderFeatures,
     AutoencoderSettings,
     Training,
     visiting_order,
 )  # fmt: skip
-from repr_eval.features.discriminator import to_network
-from repr_eval.features.learned import of_size
-from repr_eval.gan.networks import settle_statistics
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.fitted import of_size
 from repr_eval.system.random_streams import dropped
 
 POOL = 2
@@ -176,8 +176,8 @@ class WhatWhereFeatures(AutoencoderFeatures):
     def to_input(self, images: np.ndarray) -> Tensor:
         return to_network(images, self.device)
 
-    def learn(self, images: np.ndarray) -> None:
-        super().learn(images)
+    def fit(self, images: np.ndarray) -> None:
+        super().fit(images)
         chosen = visiting_order(len(images), min(len(images), self.settings.statistics_from), self.seed).numpy()
         starts = range(0, len(chosen), self.training.batch)
         settle_statistics(

@@ -38,8 +38,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.features.blocks import on_device
-from repr_eval.features.kmeans import (
+from repr_eval.representations.base import Description, named_layers
+from repr_eval.representations.batched import on_device
+from repr_eval.representations.fitted import of_size
+from repr_eval.representations.kmeans import (
     CONTRAST,
     PATCH,
     WHITENING,
@@ -50,8 +52,6 @@ from repr_eval.features.kmeans import (
     random_patches,
     whitening,
 )
-from repr_eval.features.learned import of_size
-from repr_eval.features.representations import Description, named_layers
 
 THRESHOLD = 0.25  # of a response
 BLOCK = 2000  # patches at a time [released code]
@@ -247,7 +247,7 @@ class ReceptiveFields(StandardisedSums):
         layers = named_layers(1, len(counts), len(counts))
         super().__init__(Description(method, "", layers, n_features, max(counts), said), image_size, device, progress)
 
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         rng, generator = np.random.default_rng([self.seed, 0]), torch.Generator().manual_seed(self.seed)
         s = self.settings
         patches = random_patches(images, s.patches, rng, self.device)

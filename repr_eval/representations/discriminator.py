@@ -1,89 +1,56 @@
-"""What is evaluated: representations; and a discriminator, with its weights or untrained, as one.
+"""A discriminator's features: every layer's activations, max-pooled to a 4x4 grid, concatenated [paper, section 5.1].
 
-The seam: a `Representation` turns images uint8 [N, S, S, 3] into features float [N, D], and says of itself, in plain
-values, all that decides those numbers. One that adapts to a data set without its labels (batch-norm statistics)
-does so in `adapted`, given the training images alone.
+No scaling and no normalisation [released code]. The 32x32 ImageNet model gives (128+128+256+256+512+512) * 16 = 28,672.
 """
 
 import copy
-import json
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from repr_eval.features.blocks import check_size
-from repr_eval.features.discriminator import extract, n_features, recompute_statistics
 from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.weights import WeightsInfo, load_discriminator, weights_hash
+from repr_eval.representations.base import Description, named_layers
+from repr_eval.representations.batch_norm import BN_BATCH, BN_MODES, recompute_statistics
+from repr_eval.representations.batched import check_size, fill_in_blocks, to_network
 from repr_eval.system.random_streams import generator_for
 
-BN_MODES = ("recomputed", "at-hand", "running")
+
+def n_features(network: Discriminator) -> int:
+    """Length of a feature vector."""
+    return sum(network.arch.maps(network.width)[: network.layers]) * GRID * GRID
 
 
-@dataclass(frozen=True)
-class Description:
-    """What records and tables say of a representation."""
-
-    method: str
-    trained_on: str
-    layers: str  # e.g. "1-6 of 6", "-" for none
-    n_features: int
-    max_units: int | None  # of the widest layer
-    settings: dict[str, Any] = field(default_factory=dict)  # the whole key of its features but the data
-    # Of a network whose layers can be told apart, and of all its layers together:
-    layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
-    layers_in_all: int | None = None  # of the architecture, of which some may be absent
-
-    def __post_init__(self) -> None:
-        # By way of JSON, so that they are what a record of them reads back as: lists, not tuples.
-        object.__setattr__(self, "settings", json.loads(json.dumps(self.settings)))
-
-    def of_layers(self, first: int, last: int) -> "Description":
-        """What is to be said of the features of layers `first` to `last` (from 1) alone; `columns` says where they are.
-
-        ValueError where there are no such layers.
-        """
-        present = len(self.layer_features)
-        if not 1 <= first <= last <= present:
-            has = f"has layers 1 to {present}" if present else "has no layers to choose from"
-            raise ValueError(f"layers {first}-{last}: {self.method} {has}")
-        if (first, last) == (1, present):
-            return self
-        counts = self.layer_features[first - 1 : last]
-        return replace(
-            self, layers=named_layers(first, last, self.layers_in_all or present), n_features=sum(counts),
-            max_units=max(counts) // GRID**2, settings=self.settings | {"layer_range": [first, last]},
-            layer_features=(),
-        )  # fmt: skip
-
-    def columns(self, first: int, last: int) -> slice:
-        """The columns of layers `first` to `last` among the features of all layers."""
-        return slice(sum(self.layer_features[: first - 1]), sum(self.layer_features[:last]))
+def pooled(h: Tensor) -> Tensor:
+    """Maps [N, C, S, S] -> [N, C * 16]: the maximum over each cell of a 4x4 grid, channel by channel."""
+    return F.max_pool2d(h, h.shape[-1] // GRID).flatten(1)
 
 
-def named_layers(first: int, last: int, in_all: int) -> str:
-    """What `Description.layers` says of layers `first` to `last` (from 1) of `in_all`."""
-    return f"{first}-{last} of {in_all}" if first < last else f"{first} of {in_all}"
+@torch.no_grad()
+def extract(
+    network: Discriminator, images: np.ndarray, device: torch.device, out: np.ndarray, progress: bool = True
+) -> None:
+    """Fill `out` [N, n_features] (any float type, a memory map too) with the features of images uint8 [N, S, S, 3].
 
+    Each image's features depend on no other image: batch norm uses the network's stored statistics. Of several ranks
+    each fills the rows of its share of the batches.
+    """
+    network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-class Representation(Protocol):
-    """Images uint8 [N, S, S, 3] -> features float [N, D], whatever the number of images in a call."""
+    def features(block: np.ndarray) -> Tensor:
+        return torch.cat([pooled(h) for h in network.activations(to_network(block, device))], 1)
 
-    description: Description
-
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "Representation":
-        """The representation with what it takes from the unlabelled training images; itself if that is nothing."""
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        """Write the features of `images` into `out` [N, D]."""
+    fill_in_blocks(images, out, BN_BATCH, features, progress)
 
 
 class DiscriminatorFeatures:
-    """Max-pooled features of all layers of a discriminator (features.discriminator).
+    """Max-pooled features of all layers of a discriminator (representations.discriminator).
 
     `bn` recomputed: batch-norm statistics of the target's training images, part of the representation [released
     code]. `bn` at-hand: those of the very images that `fill` is given, the test images' own for the test images; the

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.features.blocks import check_size, fill_in_blocks
-from repr_eval.features.representations import Description
+from repr_eval.representations.base import Description
+from repr_eval.representations.batched import check_size, fill_in_blocks
 from repr_eval.system.ranks import here
 
 LEARNED = "learned_from"  # the setting of a description that holds the fingerprint of the images learned from
@@ -24,11 +24,11 @@ def of_size(sizes: dict[str, Settings], size: str) -> Settings:
     return sizes[size]
 
 
-class Learned(ABC):
-    """A Representation that `learn`s from the training images, once, before the first features are made.
+class Fitted(ABC):
+    """A Representation that is `fit` to the training images, once, before the first features are made.
 
     A subclass says what it is in `description`, with every setting; images are uint8 [N, image_size, image_size, 3].
-    All that is random in `learn` follows from its settings.
+    All that is random in `fit` follows from its settings.
     """
 
     block = 128  # images at a time
@@ -41,7 +41,7 @@ class Learned(ABC):
         self._train_images: np.ndarray | None = None
 
     @abstractmethod
-    def learn(self, images: np.ndarray) -> None:
+    def fit(self, images: np.ndarray) -> None:
         """Learn from `images`."""
 
     @abstractmethod
@@ -65,7 +65,7 @@ class Learned(ABC):
         if here().count > 1:
             raise ValueError(f"{self.description.method} is trained by one process: run it without torchrun")
         if self._train_images is not None:
-            self.learn(self._train_images)
+            self.fit(self._train_images)
             self._train_images = None
         with torch.no_grad():
             fill_in_blocks(images, out, self.block, self.features, self.progress)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from repr_eval.images.scale import to_unit
 from repr_eval.system.ranks import here
 
 
@@ -29,6 +30,11 @@ def on_device(images: np.ndarray, device: torch.device) -> Tensor:
     """Images [N, S, S, 3] as a tensor of their type on `device`; on the CPU it shares their memory where it can."""
     # torch warns of arrays that may not be written to.
     return torch.from_numpy(np.require(images, requirements=("C", "W"))).to(device)
+
+
+def to_network(images: np.ndarray, device: torch.device) -> Tensor:
+    """Images uint8 [N, S, S, 3] -> float32 [N, 3, S, S] in [-1, 1], channels-last, on `device`."""
+    return to_unit(on_device(images, device).permute(0, 3, 1, 2))
 
 
 def check_size(images: np.ndarray, size: int, taker: str) -> None:

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repr_eval.features.autoencoders import Autoencoder, AutoencoderFeatures, AutoencoderSettings, Training
-from repr_eval.features.discriminator import to_network
-from repr_eval.features.learned import of_size
+from repr_eval.representations.autoencoders import Autoencoder, AutoencoderFeatures, AutoencoderSettings, Training
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.fitted import of_size
 
 
 @dataclass(frozen=True)
