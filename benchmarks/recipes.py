@@ -28,7 +28,7 @@ from benchmarks.recipes_table import accuracy
 from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
-from repr_eval.gan.recipes import PAPER, RECIPES, Recipe
+from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
 from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
 from repr_eval.gan.weights import load_discriminator
@@ -42,11 +42,19 @@ RECORDS = RESULTS / "recipes.jsonl"
 
 MIRROR = Augmentation(flip=True)
 DIFFERENTIABLE = Augmentation(translate=0.125, brightness=0.5, saturation=1.0, contrast=0.5, cutout=0.5)
-CROPS = Augmentation(crop=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0.2, contrast=0.4)
 
-CONTRAST = replace(PAPER, contrast=1.0, augmentation=CROPS)
+CONTRAST = replace(PAPER, contrast=1.0, augmentation=VIEWS)
 FAST = replace(CONTRAST, d_lr_factor=5.0, d_average=0.999)
 LEAN = replace(FAST, rotation=1.0, fakes=0.5, generator_width=0.5)
+
+# What makes an image cheaper: tasks that read the mean of the last maps see smaller views; the second view is the one
+# that is turned; the game is played every fourth step.
+WIDE_HEAD = replace(CONTRASTIVE, tasks_read="mean", projection=(2048, 256), projection_norm=True)
+CHEAP = replace(WIDE_HEAD, rotation_from="second", game_every=4, views=replace(VIEWS, size=24))
+COLOURS = Augmentation(
+    crop=0.2, flip=True, brightness=0.4, saturation=0.4, contrast=0.4, hue=0.1, jitter=0.8, grey=0.1, size=24
+)
+SMALL = Augmentation(crop=0.05, crop_to=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0.2, contrast=0.4, size=16)
 
 # Recipes of the study, by name; the table has those that were run, and says how each differs from the paper's.
 TRIED: dict[str, Recipe] = {
@@ -54,9 +62,9 @@ TRIED: dict[str, Recipe] = {
     "paper-fast": replace(PAPER, d_lr_factor=5.0, d_average=0.999),
     "mirror": replace(PAPER, augmentation=MIRROR),
     "diffaug": replace(PAPER, augmentation=DIFFERENTIABLE),
-    "crops": replace(PAPER, augmentation=CROPS),
+    "crops": replace(PAPER, augmentation=VIEWS),
     "rotation": replace(PAPER, rotation=1.0),
-    "rotation-crops": replace(PAPER, rotation=1.0, augmentation=CROPS),
+    "rotation-crops": replace(PAPER, rotation=1.0, augmentation=VIEWS),
     "contrast": CONTRAST,
     "contrast-rotation": replace(CONTRAST, rotation=1.0),
     "contrast-fast": FAST,
@@ -71,6 +79,23 @@ TRIED: dict[str, Recipe] = {
     "lean-slow-mean": replace(LEAN, beta1=0.9),
     "lean-slower": replace(LEAN, d_lr_factor=2.5),
     "lean-slowest": replace(LEAN, d_lr_factor=1.0),
+    "wide-head": WIDE_HEAD,
+    "second-turned": replace(CONTRASTIVE, rotation_from="second"),
+    "cheap": CHEAP,
+    "cheap-32": replace(CHEAP, views=VIEWS),
+    "cheap-20": replace(CHEAP, views=replace(VIEWS, size=20)),
+    "cheap-colours": replace(CHEAP, views=COLOURS),
+    "cheap-detached": replace(CHEAP, game_shapes_features=False),
+    "cheap-warm": replace(CHEAP, temperature=0.5),
+    "cheap-cold": replace(CHEAP, temperature=0.1),
+    "cheap-unturned": replace(CHEAP, rotation=0.0),
+    "cheap-own-turned": replace(CHEAP, rotation_from="own"),
+    "cheap-crops": replace(CHEAP, small_views=SMALL, n_small_views=4),
+    "cheap-paced": replace(CHEAP, warmup=200, decay=0.3),
+    "cheap-paced-fast": replace(CHEAP, warmup=200, decay=0.3, d_lr_factor=5.0),
+    "cheap-paced-faster": replace(CHEAP, warmup=200, decay=0.3, d_lr_factor=10.0),
+    "cheap-slow-mean": replace(CHEAP, beta1=0.9),
+    "cheap-decay": replace(CHEAP, weight_decay=0.05),
     **RECIPES,
 }
 
@@ -162,7 +187,7 @@ def _measured(
     steps = seen // settings.batch_size
     settings = replace(settings, max_steps=steps or None)
     record = _described(name, settings, steps)
-    started = time.perf_counter()
+    started, started_cpu = time.perf_counter(), time.process_time()
     if steps:
         before = latest_step(folder)
         try:
@@ -173,6 +198,7 @@ def _measured(
         trained = time.perf_counter() - started
         record |= {
             "seconds": round(trained, 1),
+            "cpu_seconds": round(time.process_time() - started_cpu, 1),
             "images_a_second": round((steps - before) * settings.batch_size / trained, 1),
         }
         representation = from_weights(folder / DISCRIMINATOR, progress=False)

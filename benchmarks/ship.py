@@ -17,7 +17,7 @@ from repr_eval.cli.jobs import SETTINGS as SETTINGS_OF
 from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
-from repr_eval.records import read_records
+from repr_eval.records import known_records
 from repr_eval.system.files import write_text
 from repr_eval.system.provenance import machine, versions
 from repr_eval.tables import whole
@@ -32,21 +32,16 @@ def _sha256(path: Path) -> str:
 
 def results_of(weights_sha256: str) -> list[dict[str, Any]]:
     """What the records say of all layers of these weights, validation included."""
-    if not (RESULTS / "records.jsonl").is_file():
-        return []
     return [
         {
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
             "draws": len(record.test_correct), "bn": record.representation["bn"],
             "classifier": record.classifier, SETTINGS_OF.get(record.classifier, "configuration"): record.C,
-            "validation_accuracy": round(
-                sum(record.validation_correct[repr(record.C)])
-                / record.validation_n / len(record.validation_correct[repr(record.C)]), 6
-            ),
+            "validation_accuracy": round(record.validation_accuracy, 6),
             "test_accuracy": round(sum(record.test_correct) / record.test_n / len(record.test_correct), 6),
             "record": record.id,
         }
-        for record in read_records(RESULTS)
+        for record in known_records(RESULTS)
         if record.representation.get("weights_sha256") == weights_sha256 and whole(record)
     ]  # fmt: skip
 

@@ -116,7 +116,8 @@ def compared(records: list[Record], table: str) -> list[Compared]:
             best[key] = record
     for place in best.keys() & own.keys():
         wider = [record for record in own[place] if _widens(record, best[place])]
-        best[place] = max([*wider, best[place]], key=_validation)  # of equal ones a wider grid
+        # Of equal ones a wider grid.
+        best[place] = max([*wider, best[place]], key=lambda record: record.validation_accuracy)
     making = _seconds_of_making(records)
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
     found = {(line.panel, line.paper) for line in lines}
@@ -147,12 +148,6 @@ def _widens(record: Record, edge: Record) -> bool:
         return False
     tried, wider = ([float(value) for value in one.validation_correct] for one in (edge, record))
     return max(wider) > edge.C if max(tried) == edge.C else min(wider) < edge.C
-
-
-def _validation(record: Record) -> float:
-    """The accuracy on held-out training images with the chosen C."""
-    counts = record.validation_correct[repr(float(record.C))]
-    return sum(counts) / len(counts) / record.validation_n
 
 
 def _seconds_of_making(records: list[Record]) -> dict[str, float]:

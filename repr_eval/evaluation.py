@@ -14,7 +14,7 @@ from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.images.labelled import LabelledImages, Split
 from repr_eval.protocols.draws import save_lists
 from repr_eval.protocols.results import Outcome
-from repr_eval.records import FILE, Record, append_record, read_records
+from repr_eval.records import Record, append_record, known_records
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.fitted import LEARNED
 from repr_eval.representations.store import has, remove, stored_features
@@ -64,11 +64,6 @@ def evaluate(
     if layers:
         found = found.of_layers(*layers)
     return measure(family, found, protocol, place, seed=seed, command=command, device=device)
-
-
-def known_records(folder: Path) -> list[Record]:
-    """The records of `folder`, none where nothing was measured yet."""
-    return read_records(folder) if (folder / FILE).exists() else []
 
 
 def recorded(

@@ -58,6 +58,12 @@ class Record:
         """The first 12 digits of the SHA-256 of the record's line."""
         return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
 
+    @property
+    def validation_accuracy(self) -> float:
+        """The accuracy on held-out training images with the chosen C, over all folds."""
+        counts = self.validation_correct[repr(float(self.C))]
+        return sum(counts) / self.validation_n / len(counts)
+
     def to_line(self) -> str:
         content = asdict(self)
         if self.classifier == L2_SVM:
@@ -105,6 +111,11 @@ def read_records(folder: Path) -> list[Record]:
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
     return records
+
+
+def known_records(folder: Path) -> list[Record]:
+    """The records of `folder`, none where nothing was measured yet."""
+    return read_records(folder) if (folder / FILE).exists() else []
 
 
 def _checked(record: Record) -> Record:

@@ -270,7 +270,7 @@ def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
     others = (
         2.0 * 3 * r1_penalty(on_real, seen)
         + 0.5 * rotation_loss(heads, turned_maps, turns)
-        + 0.3 * contrast_loss(heads, maps, second_maps, 0.4)
+        + 0.3 * contrast_loss(heads, [maps, second_maps], 0.4)
         + 5.0 * inconsistency(on_real, on_second)
     )
     (d_loss + others).backward()
@@ -372,7 +372,8 @@ def test_names_and_the_paper() -> None:
         recipe_named("papre")
     off = {f.name: getattr(PAPER, f.name) for f in fields(Recipe)}
     assert {name for name, value in off.items() if not value} == {
-        "r1", "augmentation", "rotation", "contrast", "consistency", "d_average", "g_average"
+        "r1", "augmentation", "rotation", "contrast", "consistency", "d_average", "g_average", "projection_norm",
+        "views", "small_views", "n_small_views", "weight_decay", "warmup", "decay",
     }  # fmt: skip
 
 
@@ -392,7 +393,7 @@ def test_every_recipe_trains(tmp_path: Path, recipe: Recipe) -> None:
         ({"fakes": float("nan")}, "fakes nan"),
         ({"temperature": 0.0}, r"temperature 0\.0"),
         ({"r1_every": 0}, "r1_every 0"),
-        ({"tasks_read": "first"}, "tasks_read 'first'; choose last or all"),
+        ({"tasks_read": "first"}, "tasks_read 'first'; choose last, all or mean"),
         ({"r1": -1.0}, r"r1 -1\.0 is negative"),
         ({"rotation": -1.0}, r"rotation -1\.0"),
         ({"contrast": float("nan")}, "contrast nan"),

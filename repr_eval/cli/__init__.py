@@ -26,6 +26,11 @@ COMMANDS = {
 }
 
 
+def one_line(error: BaseException) -> str:
+    """What an error says, in one line; its type where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class _Commands(click.Group):
     """The commands above. Bad input and a failing disk end in one line on stderr and exit status 1.
 
@@ -55,8 +60,7 @@ class _Commands(click.Group):
             of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)  # torch's RuntimeErrors
             if os.environ.get("REPR_EVAL_DEBUG") or (isinstance(error, RuntimeError) and not of_memory):
                 raise
-            text = " ".join(str(error).split()) or type(error).__name__
-            click.echo(f"repr-eval {ctx.invoked_subcommand}: {text}", err=True)
+            click.echo(f"repr-eval {ctx.invoked_subcommand}: {one_line(error)}", err=True)
             sys.exit(1)
 
 

@@ -16,14 +16,14 @@ from repr_eval.classifiers.base import Classifier, whole_numbers
 from repr_eval.classifiers.l2svm import L2_SVM
 from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
-from repr_eval.cli import options
-from repr_eval.evaluation import Place, Protocol, evaluate, known_records, recorded
+from repr_eval.cli import one_line, options
+from repr_eval.evaluation import Place, Protocol, evaluate, recorded
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.results import Outcome
-from repr_eval.records import Record
+from repr_eval.records import Record, known_records
 from repr_eval.reports import write_reports
 from repr_eval.representations.base import Representation
 from repr_eval.representations.batch_norm import BN_MODES
@@ -157,8 +157,7 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
             except BrokenPipeError:
                 raise
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
-                text = " ".join(str(error).split()) or type(error).__name__
-                failed.append(f"{weights or 'the shipped model'} with {classifier}: {text}")
+                failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
             if new:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.settings import TrainingSettings
@@ -95,13 +96,14 @@ class Adversaries:
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator_average = _copied(self.discriminator) if recipe.d_average else None
         self.generator_average = _copied(self.generator) if recipe.g_average else None
+        self.rates = {"discriminator": recipe.lr * recipe.d_lr_factor, "generator": recipe.lr}
         self.optimisers = {
-            name: torch.optim.Adam(parameters, lr, (recipe.beta1, recipe.beta2), fused=True)
-            for name, parameters, lr in (
-                ("discriminator", self._parameters("discriminator"), recipe.lr * recipe.d_lr_factor),
-                ("generator", self._parameters("generator"), recipe.lr),
+            name: torch.optim.AdamW(
+                self._parameters(name), rate, (recipe.beta1, recipe.beta2), fused=True,
+                weight_decay=recipe.weight_decay if name == "discriminator" else 0.0,
             )
-        }
+            for name, rate in self.rates.items()
+        }  # fmt: skip
 
         self._generate = _averaging(self.generator.forward, [self.generator], ranks)
         self._judge = _averaging(self._discriminator_losses, [self.discriminator, self.heads], ranks)
@@ -126,15 +128,23 @@ class Adversaries:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
-    def step(self, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def step(self, real: Tensor, z: Tensor, number: int) -> Tensor | None:
         """Update D once, then G once, on one fake batch; float [2], their adversarial losses before their updates.
 
         `real` float [B, 3, S, S] in [-1, 1], noise `z` float [M, z_dim]; `number` is the step's, from 0: it decides
-        the views and the steps with a penalty. Every batch that D sees is normalised by its own statistics; G plays
-        against the D just updated. Differs from the paper's code, which draws a new batch for each of the two updates.
+        the views, the rates and the steps with a penalty. Every batch that D sees is normalised by its own statistics;
+        G plays against the D just updated. Differs from the paper's code, which draws a new batch for each of the two
+        updates. In a step without the game (`Recipe.game_every`) D learns its other tasks, and the result is None.
         """
         turn = number * self.ranks.count + self.ranks.number
         views = generator_for(self.settings.seed, "views", turn, self.device)
+        self._set_rates(number)
+        if number % self.recipe.game_every:
+            with self._autocast:
+                _, other_tasks = self._judge(real, None, number, views)
+            self._update("discriminator", other_tasks)
+            self._follow(number)
+            return None
         with self._autocast:
             fake = self._generate(z)
             d_loss, other_tasks = self._judge(real, fake.detach(), number, views)
@@ -152,39 +162,78 @@ class Adversaries:
         self._follow(number)
         return torch.stack([d_loss.detach(), g_loss.detach()])
 
-    def _view(self, images: Tensor, views: torch.Generator) -> Tensor:
-        augmentation = self.recipe.augmentation
+    def _set_rates(self, number: int) -> None:
+        """Give both optimisers their rates of step `number`."""
+        factor = self.settings.rate_factor(number)
+        for name, optimiser in self.optimisers.items():
+            optimiser.param_groups[0]["lr"] = self.rates[name] * factor
+
+    def _view(self, images: Tensor, views: torch.Generator, augmentation: Augmentation | None = None) -> Tensor:
+        """A new view of every image, as `augmentation` makes them; by default as the game sees them."""
+        augmentation = augmentation or self.recipe.augmentation
         if augmentation is None:
             return images
         with torch.autocast(self.device.type, enabled=False):
             return augmentation(images.float(), views)
 
     def _discriminator_losses(
-        self, real: Tensor, fake: Tensor, number: int, views: torch.Generator
+        self, real: Tensor, fake: Tensor | None, number: int, views: torch.Generator
     ) -> tuple[Tensor, Tensor]:
-        """D's adversarial loss, and the weighted sum of its other tasks and penalties."""
+        """D's adversarial loss, and the weighted sum of its other tasks and penalties.
+
+        The first view of the real images serves the game and the tasks; where tasks have views of their own, the game
+        sees as many real images as fake ones besides. Without `fake` there is no game, and its loss is 0.
+        """
         recipe, D = self.recipe, self.discriminator
-        penalised = recipe.r1 > 0 and number % recipe.r1_every == 0
-        first = self._view(real, views)
+        penalised = fake is not None and recipe.r1 > 0 and number % recipe.r1_every == 0
+        first = self._view(real, views, recipe.views)
         if penalised:
             first = first.detach().requires_grad_()
         maps = list(D.activations(first))
-        on_real = D.logits(maps[-1]).float()
+        adversarial, on_real = torch.zeros((), device=self.device), None
         with batch_statistics(D):
-            on_fake = D(self._view(fake, views)).float()
-            others = torch.zeros((), device=self.device)
-            if penalised:
+            if fake is not None:
+                on_real = self._logits(self._view(real[: len(fake)], views)) if recipe.views else self._judged(maps[-1])
+                adversarial = self.loss.of_discriminator(on_real, self._logits(self._view(fake, views)))
+            others = self._task_losses(real, maps, views)
+            if penalised and on_real is not None:
                 others = others + recipe.r1 * recipe.r1_every * r1_penalty(on_real, first)
-            if recipe.rotation:
-                images, turns = turned(self._view(real, views))
-                others = others + recipe.rotation * rotation_loss(self.heads, list(D.activations(images)), turns)
-            if recipe.contrast or recipe.consistency:
-                second = list(D.activations(self._view(real, views)))
-            if recipe.contrast:
-                others = others + recipe.contrast * contrast_loss(self.heads, maps, second, recipe.temperature)
-            if recipe.consistency:
-                others = others + recipe.consistency * inconsistency(on_real, D.logits(second[-1]).float())
-        return self.loss.of_discriminator(on_real, on_fake), others
+        return adversarial, others
+
+    def _judged(self, last: Tensor) -> Tensor:
+        """D's logits float32 [N] from its last layer's activations."""
+        return self.discriminator.logits(last if self.recipe.game_shapes_features else last.detach()).float()
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """D's logits float32 [N] on images, for its own update."""
+        with torch.set_grad_enabled(self.recipe.game_shapes_features):
+            return self._judged(list(self.discriminator.activations(images))[-1])
+
+    def _task_losses(self, real: Tensor, maps: list[Tensor], views: torch.Generator) -> Tensor:
+        """The weighted sum of D's tasks on real images, of which `maps` are the activations on the first view."""
+        recipe, D, heads = self.recipe, self.discriminator, self.heads
+        total = torch.zeros((), device=self.device)
+        if recipe.rotation and recipe.rotation_from == "own":
+            images, turns = turned(self._view(real, views, recipe.views))
+            total = total + recipe.rotation * rotation_loss(heads, list(D.activations(images)), turns)
+        if not recipe.contrast and not recipe.consistency:
+            return total
+        images = self._view(real, views, recipe.views)
+        if recipe.rotation and recipe.rotation_from == "second":
+            images, turns = turned(images)
+        second = list(D.activations(images))
+        if recipe.rotation and recipe.rotation_from == "second":
+            total = total + recipe.rotation * rotation_loss(heads, second, turns)
+        if recipe.contrast:
+            compared = [maps, second]
+            if recipe.n_small_views:
+                many = real.repeat(recipe.n_small_views, 1, 1, 1)
+                small = list(D.activations(self._view(many, views, recipe.small_views)))
+                compared += [[part] for part in small[-1].chunk(recipe.n_small_views)]
+            total = total + recipe.contrast * contrast_loss(heads, compared, recipe.temperature)
+        if recipe.consistency:
+            total = total + recipe.consistency * inconsistency(self._judged(maps[-1]), self._judged(second[-1]))
+        return total
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)

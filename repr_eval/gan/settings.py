@@ -77,6 +77,17 @@ class TrainingSettings:
         steps = self.epochs * self.steps_per_epoch
         return steps if self.max_steps is None else min(steps, self.max_steps)
 
+    @property
+    def decay_from(self) -> int:
+        """The step before which the rates are constant, but for their warm-up; the last step where they never fall."""
+        return self.total_steps - round(self.recipe.decay * self.total_steps)
+
+    def rate_factor(self, step: int) -> float:
+        """What both rates are multiplied by in `step`, from 0: up to 1 over the warm-up, down to 0 over the decay."""
+        rising = min(1.0, (step + 1) / (self.recipe.warmup or 1))
+        falling = min(1.0, (self.total_steps - step) / max(1, self.total_steps - self.decay_from))
+        return rising * (falling if self.recipe.decay else 1.0)
+
     def to_json(self) -> dict[str, Any]:
         """One flat dictionary: the settings, the recipe's choices among them, its name as "recipe"."""
         choices = asdict(self.recipe)
@@ -87,8 +98,11 @@ def settings_from_json(stored: dict[str, Any]) -> TrainingSettings:
     """Undo `to_json`. A choice that is not named is the paper's: runs older than that choice are."""
     stored = dict(stored)
     choices = {f.name: stored.pop(f.name) for f in fields(Recipe) if f.name in stored}
-    if choices.get("augmentation"):
-        choices["augmentation"] = Augmentation(**choices["augmentation"])
+    for name in ("augmentation", "views", "small_views"):
+        if choices.get(name):
+            choices[name] = Augmentation(**choices[name])
+    if "projection" in choices:
+        choices["projection"] = tuple(choices["projection"])
     recipe = replace(PAPER, **choices, name=stored.pop("recipe", PAPER.name))
     return TrainingSettings(**stored, recipe=recipe)
 

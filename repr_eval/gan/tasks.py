@@ -7,17 +7,18 @@ The heads take part in training and in checkpoints; they are no part of the publ
 - contrast [Chen et al. 2020, SimCLR, equation 1; in D: Jeong & Shin 2021, ContraD]: with u_i the unit projections of
   2N views, two of each of N images, and i' the other view of i's image,
   loss = E_i -log( exp(u_i.u_i' / t) / sum_{j != i} exp(u_i.u_j / t) ).
+  Of more than two views of each image, view v of image i is told from those of the other images by the unit mean m_iv
+  of i's other views: loss = E_iv -log( exp(u_iv.m_iv / t) / sum_j exp(u_iv.m_jv / t) ).
 """
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from repr_eval.gan.networks import GRID
+from repr_eval.gan.networks import BN_EPS, GRID
 from repr_eval.gan.recipes import Recipe
 
 TURNS = 4
-HIDDEN, PROJECTION = 256, 128  # units of the projection head; SimCLR projects to 128
 
 
 class Heads(nn.Module):
@@ -25,18 +26,23 @@ class Heads(nn.Module):
 
     def __init__(self, maps: tuple[int, ...], recipe: Recipe):
         super().__init__()
-        self.reads_all = recipe.tasks_read == "all"
-        d = (sum(maps) if self.reads_all else maps[-1]) * GRID * GRID
+        self.reads = recipe.tasks_read
+        d = {"last": maps[-1] * GRID * GRID, "all": sum(maps) * GRID * GRID, "mean": maps[-1]}[self.reads]
+        hidden, length = recipe.projection
+        norm = [nn.BatchNorm1d(hidden, BN_EPS)] if recipe.projection_norm else []
         self.rotation = nn.Linear(d, TURNS, bias=False) if recipe.rotation else None
         self.projection = (
-            nn.Sequential(nn.Linear(d, HIDDEN, bias=False), nn.ReLU(), nn.Linear(HIDDEN, PROJECTION, bias=False))
+            nn.Sequential(nn.Linear(d, hidden, bias=False), *norm, nn.ReLU(), nn.Linear(hidden, length, bias=False))
             if recipe.contrast
             else None
         )
 
     def read(self, activations: list[Tensor]) -> Tensor:
-        """The last layer's maps, or those of all layers max-pooled to a 4x4 grid (the features), flattened."""
-        chosen = activations if self.reads_all else activations[-1:]
+        """The last layer's maps, or those of all layers max-pooled to a 4x4 grid (the features), flattened; or the
+        means of the last layer's maps, which images of any size have."""
+        if self.reads == "mean":
+            return activations[-1].mean((2, 3))
+        chosen = activations if self.reads == "all" else activations[-1:]
         return torch.cat([F.max_pool2d(h, h.shape[-1] // GRID).flatten(1) for h in chosen], 1)
 
 
@@ -58,10 +64,13 @@ def rotation_loss(heads: Heads, activations: list[Tensor], turns: Tensor) -> Ten
     return F.cross_entropy(heads.rotation(heads.read(activations)).float(), turns)
 
 
-def contrast_loss(heads: Heads, one: list[Tensor], other: list[Tensor], temperature: float) -> Tensor:
-    """`telling_views_apart` of the projections of D's activations on two views of the same images."""
+def contrast_loss(heads: Heads, views: list[list[Tensor]], temperature: float) -> Tensor:
+    """`telling_views_apart` of the projections of D's activations on several views of the same images."""
     assert heads.projection is not None
-    return telling_views_apart(heads.projection(heads.read(one)), heads.projection(heads.read(other)), temperature)
+    projections = [heads.projection(heads.read(activations)) for activations in views]
+    if len(projections) == 2:
+        return telling_views_apart(*projections, temperature)
+    return telling_many_apart(torch.stack(projections), temperature)
 
 
 def telling_views_apart(one: Tensor, other: Tensor, temperature: float) -> Tensor:
@@ -72,3 +81,12 @@ def telling_views_apart(one: Tensor, other: Tensor, temperature: float) -> Tenso
     similarity = similarity.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=u.device), -torch.inf)
     partner = torch.arange(2 * n, device=u.device).roll(n)
     return F.cross_entropy(similarity, partner)
+
+
+def telling_many_apart(projections: Tensor, temperature: float) -> Tensor:
+    """The mean over V views of N images of -log p(the mean of the image's other views); projections [V, N, k]."""
+    u = F.normalize(projections.float(), dim=2)
+    others = F.normalize(u.sum(0) - u, dim=2)
+    similarity = torch.bmm(u, others.transpose(1, 2)) / temperature
+    own = torch.arange(u.shape[1], device=u.device).repeat(len(u))
+    return F.cross_entropy(similarity.flatten(0, 1), own)

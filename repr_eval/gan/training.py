@@ -125,8 +125,10 @@ class _Log:
         self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
         self.last = (float("nan"), float("nan"))
 
-    def add(self, step: int, losses: Tensor) -> None:
-        self.waiting.append((step, losses))
+    def add(self, step: int, losses: Tensor | None) -> None:
+        """Note the losses after `step` steps; None of a step without the game."""
+        if losses is not None:
+            self.waiting.append((step, losses))
 
     def look(self) -> None:
         """Write what is waiting; raise TrainingFailed if it shows that the game broke down."""
