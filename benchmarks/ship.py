@@ -18,9 +18,9 @@ from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.training import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
 from repr_eval.records import known_records
+from repr_eval.reporting.rows import whole
 from repr_eval.system.files import write_text
 from repr_eval.system.provenance import machine, versions
-from repr_eval.tables import whole
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED, RESULTS = ROOT / "pretrained", ROOT / "benchmarks" / "results"

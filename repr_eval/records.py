@@ -1,6 +1,6 @@
 """Measurements as records: one frozen dataclass, one line of JSON in records.jsonl, appended whole or not at all.
 
-A record holds counts and settings; rates and intervals are made from it by `tables`. The file is only ever appended
+A record holds counts and settings; rates and intervals are made from it by `reporting`. The file is only ever appended
 to, under a lock, so that any number of runs may write to one folder.
 """
 

@@ -26,14 +26,15 @@ from safetensors.torch import load_file, save_file
 from scipy.io import savemat
 
 import repr_eval
-from repr_eval import reports, tables
 from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main, report
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
-from repr_eval.reports import write_reports
+from repr_eval.reporting import render, write
+from repr_eval.reporting.rows import Row
+from repr_eval.reporting.write import write_reports
 from repr_eval.representations.autoencoders import Training
 from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
 from repr_eval.representations.methods import METHODS
@@ -768,15 +769,15 @@ def test_tables_written_at_once_miss_no_record(job: Path, tmp_path: Path, monkey
         append_record(tmp_path, second)
         write_reports(tmp_path)
 
-    def interrupted(rows: list[tables.Row], measure: str) -> str:
+    def interrupted(rows: list[Row], measure: str) -> str:
         if not others:
             others.append(threading.Thread(target=other_run))
             others[0].start()
             others[0].join(timeout=0.3)  # it has to wait for this one, or else would be done by then
         return to_csv(rows, measure)
 
-    to_csv = tables.to_csv
-    monkeypatch.setattr(reports, "to_csv", interrupted)
+    to_csv = render.to_csv
+    monkeypatch.setattr(write, "to_csv", interrupted)
     write_reports(tmp_path)
     others[0].join()
     assert {row["record"] for row in rows_of(tmp_path / "svhn.csv")} == {first.id, second.id, ""}

@@ -1,4 +1,4 @@
-"""Every method beside its published figure, from records whose numbers are known by hand."""
+"""Every method beside its published methods_figure, from records whose numbers are known by hand."""
 
 import csv
 from dataclasses import replace
@@ -11,15 +11,16 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records_tables import record
 
-from repr_eval import comparison, overview, tables
 from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
-from repr_eval.comparison import compared, figure, to_markdown
 from repr_eval.images import house_numbers
-from repr_eval.paper import counterpart
 from repr_eval.protocols import results
 from repr_eval.records import L2_SVM, Record, append_record
-from repr_eval.reports import write_reports
+from repr_eval.reporting import methods, overview, rows
+from repr_eval.reporting.figures import methods_figure
+from repr_eval.reporting.methods import compared, to_markdown
+from repr_eval.reporting.published import counterpart
+from repr_eval.reporting.write import write_reports
 from repr_eval.representations.methods import COMPARED, METHODS
 
 SHIPPED = {"representation": "discriminator", "weights_sha256": "cc", "bn": "recomputed", "layers": 6}
@@ -166,7 +167,9 @@ def test_the_overview_has_the_first_seed_not_the_best() -> None:
 
 
 def test_an_interval_that_reaches_zero_is_drawn_whole() -> None:
-    (axes,) = figure(compared([measured([1, 2], {"representation": "own"}, method="own")], "cifar10"), "accuracy").axes
+    (axes,) = methods_figure(
+        compared([measured([1, 2], {"representation": "own"}, method="own")], "cifar10"), "accuracy"
+    ).axes
     ends = [segment[:, 0] for lines in axes.collections for segment in lines.get_segments()]  # type: ignore[attr-defined]
     assert any(min(x) == 0 for x in ends)
 
@@ -192,7 +195,7 @@ def test_published_figures_by_settings() -> None:
 
 def test_bars_have_intervals_and_ticks() -> None:
     lines = compared([measured([72, 74], SHIPPED, trained_on="ImageNet-1k"), measured([60, 62], KMEANS)], "cifar10")
-    drawn = figure(lines, "accuracy")
+    drawn = methods_figure(lines, "accuracy")
     assert isinstance(drawn, Figure)
     (axes,) = drawn.axes
     bars = {round(bar.get_width(), 6): bar for bar in axes.patches}  # type: ignore[attr-defined]
@@ -220,11 +223,11 @@ def test_what_is_compared_can_be_made() -> None:
 
 
 def test_no_published_figure_stands_beside_drawn_digits() -> None:
-    assert comparison.GENERATED == house_numbers.NAME
+    assert methods.GENERATED == house_numbers.NAME
     # Names that tables spell out, since they do without torch.
-    assert f"/{results.OWN_GRID}" == comparison.OWN_GRID
+    assert f"/{results.OWN_GRID}" == methods.OWN_GRID
     assert NEAREST_NEIGHBOURS.name.startswith(overview.NEIGHBOURS)
-    assert supervised_cnn(0).name.startswith(tables.SUPERVISED)
+    assert supervised_cnn(0).name.startswith(rows.SUPERVISED)
     drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}
     about = {"protocol": "svhn/few-labels/1", "labels": 1000, "trained_on": "SVHN", "dataset": drawn}
     (line,) = compared([measured([95], SHIPPED, **about)], "svhn")

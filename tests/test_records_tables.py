@@ -5,6 +5,7 @@ import fcntl
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -17,11 +18,17 @@ import pandas as pd
 import pytest
 
 import repr_eval
-from repr_eval.paper import PAPER_ROWS
 from repr_eval.records import FILE, Record, append_record, locked_records, read_records
-from repr_eval.reports import write_reports
+from repr_eval.reporting.published import PAPER_ROWS
+from repr_eval.reporting.render import to_csv, to_markdown
+from repr_eval.reporting.rows import (
+    TABLES,
+    measured_row,
+    newest,
+    table_rows,
+)
+from repr_eval.reporting.write import write_reports
 from repr_eval.system.provenance import commit, machine, versions
-from repr_eval.tables import TABLES, measured_row, newest, table_rows, to_csv, to_markdown
 
 COLUMNS = {
     table: (
@@ -423,14 +430,11 @@ LEFT_TO_RIGHT = [
     "classifiers",
     "protocols",
     "records",
-    "tables",
-    "studies",
-    "comparison",
-    "overview",
-    "reports",
+    "reporting",
 ]
 FREE = {"system"}  # anyone may import it; it imports nothing but itself
 ON_TOP = ["doctor", "evaluation", "cli", "__main__"]  # each may import those before it, and all of the above
+REPORTING = ["published", "rows", "render", "methods", "overview", "ablations", "figures", "write"]  # and within it
 SVM_MAY_NOT_KNOW = {"images", "gan", "representations"}
 
 
@@ -438,12 +442,10 @@ def may_import(importer: str, imported: str) -> bool:
     """Whether the part `importer` of the package (a module or a folder) may import the part `imported`."""
     if importer == imported:
         return True
-    if importer in FREE | {"paper", "__init__"}:
+    if importer in FREE | {"__init__"}:
         return False
     if imported in FREE:
         return True
-    if imported == "paper":
-        return importer in ("tables", "comparison")
     if importer == "svm" and imported in SVM_MAY_NOT_KNOW:
         return False
     if imported == "__init__":
@@ -483,18 +485,28 @@ def test_imports_point_one_way() -> None:
     assert wrong == []
 
 
+def test_imports_within_reporting_point_one_way() -> None:
+    for number, name in enumerate(REPORTING):
+        source = (PACKAGE / "reporting" / f"{name}.py").read_text(encoding="utf-8")
+        imported = set(re.findall(r"from repr_eval\.reporting\.(\w+) import", source))
+        for names in re.findall(r"from repr_eval\.reporting import ([\w, ]+)", source):
+            imported |= set(names.split(", "))
+        assert imported <= set(REPORTING[:number]), name
+    assert {path.stem for path in (PACKAGE / "reporting").glob("*.py")} == {"__init__", *REPORTING}
+
+
 def test_the_rule_of_imports_can_fail() -> None:
-    source = "import repr_eval.svm.rows\ndef f():\n    from repr_eval import tables, __version__\nfrom . import x\n"
-    assert sorted(imports_of(source)) == [".", "__init__", "svm", "tables"]
+    source = "import repr_eval.svm.rows\ndef f():\n    from repr_eval import reporting, __version__\nfrom . import x\n"
+    assert sorted(imports_of(source)) == [".", "__init__", "reporting", "svm"]
     assert not may_import("images", "svm")
     assert not may_import("svm", "images")
     assert not may_import("system", "images")
     assert not may_import("evaluation", "cli")
-    assert may_import("evaluation", "tables")
+    assert may_import("evaluation", "reporting")
     assert may_import("protocols", "svm")
 
 
-@pytest.mark.parametrize("module", ["records", "tables", "studies", "comparison", "overview", "reports"])
+@pytest.mark.parametrize("module", ["records", *(f"reporting.{name}" for name in REPORTING)])
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -13,9 +13,10 @@ from PIL import Image
 from test_records_tables import record
 
 from repr_eval.records import Record, append_record
-from repr_eval.reports import write_reports
-from repr_eval.studies import batch_norm_study, layer_study, layers_figure, to_markdown
-from repr_eval.tables import full_method, table_rows
+from repr_eval.reporting.ablations import batch_norm_study, layer_study, to_markdown
+from repr_eval.reporting.figures import layers_figure
+from repr_eval.reporting.rows import full_method, table_rows
+from repr_eval.reporting.write import write_reports
 
 WHOLE = 4
 CIFAR10 = [f"cifar10{ending}" for ending in (".csv", ".md", "-methods.csv", "-methods.md", "-methods.png")]

@@ -15,7 +15,7 @@ from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import cifar10, svhn
-from repr_eval.tables import TABLES
+from repr_eval.reporting.rows import TABLES
 
 LOW_LABELS, LOW_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 

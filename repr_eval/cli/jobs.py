@@ -24,13 +24,13 @@ from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record, known_records
-from repr_eval.reports import write_reports
+from repr_eval.reporting.rows import TABLES, measured_row
+from repr_eval.reporting.write import write_reports
 from repr_eval.representations.base import Representation
 from repr_eval.representations.batch_norm import BN_MODES
 from repr_eval.representations.discriminator import from_weights, untrained
 from repr_eval.representations.methods import COMPARED, METHODS
 from repr_eval.representations.own_network.network import HALF, RGB, encoder
-from repr_eval.tables import TABLES, measured_row
 
 # (seed, architecture, device) -> the classifier
 CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {

@@ -1,6 +1,6 @@
 """Tables that set one choice against its alternatives, all else equal: layers, batch-norm statistics. And their plot.
 
-Made from records alone, like `tables`: a group of records that differ in nothing but the choice becomes rows.
+Made from records alone, like `rows`: a group of records that differ in nothing but the choice becomes rows.
 """
 
 import json
@@ -8,16 +8,19 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from repr_eval.records import Record
-from repr_eval.tables import TABLES, C_cell, Row, family, identity, interval_cell, markdown_line, measured_row, newest
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
+from repr_eval.reporting.rows import (
+    TABLES,
+    Row,
+    family,
+    identity,
+    measured_row,
+    newest,
+)
 
 LAYERS = re.compile(r"(\d+)(?:-(\d+))? of \d+$")  # as representations.base.named_layers has it
 BN_ORDER = ("recomputed", "at-hand", "running")
@@ -94,7 +97,7 @@ def to_csv(study: list[StudyRow]) -> str:
     return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _panels(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
+def panels_of_study(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     """The rows of every protocol, data set and number of labels, with these in words."""
 
     def words(one: StudyRow) -> str:
@@ -107,7 +110,7 @@ def to_markdown(study: list[StudyRow]) -> str:
     """A study as Markdown, a section for every protocol, data set and number of labels; rates in percent."""
     extra = any(one.difference is not None for one in study)
     sections = []
-    for title, rows in _panels(study):
+    for title, rows in panels_of_study(study):
         lines = [
             f"### {title}",
             "",
@@ -129,54 +132,6 @@ def _markdown_line(one: StudyRow, extra: bool) -> str:
         row.method, row.trained_on, row.layers, f"{row.features:,}", row.bn, row.seed, f"{100 * row.rate:.2f}",
         *difference, spread, interval_cell(row), row.ci95_of, C_cell(row), row.record,
     ))  # fmt: skip
-
-
-def layers_figure(study: list[StudyRow]) -> "Figure":
-    """Rate against layer with 95% intervals, two lines a network; a panel for every protocol, data set and labels."""
-    from matplotlib.figure import Figure  # here, for the other commands start without it
-
-    panels = _panels(study)
-    figure = Figure(figsize=(8.0 * len(panels), 6.4), layout="constrained")
-    for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for position, (name, group) in enumerate(_named_groups(rows)):
-            _plot_lines(axes, group, f"C{position % 10}", name)
-        last = max(one.last_layer or 1 for one in rows)
-        axes.set(title=title, xlabel="layer x", ylabel=f"test {rows[0].measure}, %", xticks=range(1, last + 1))
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
-    return figure
-
-
-def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
-    """Each group with what to call it: its method, and what else tells it from others of that method."""
-    groups = [[one for one in rows if one.group == number] for number in dict.fromkeys(one.group for one in rows)]
-    names = [group[0].row.method.lstrip("_") for group in groups]
-    for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
-        values = [getattr(group[0].row, column) for group in groups]
-        names = [
-            f"{name}, {words}{value}" if len({v for n, v in zip(names, values, strict=True) if n == name}) > 1 else name
-            for name, value in zip(names, values, strict=True)
-        ]
-    return list(zip(names, groups, strict=True))
-
-
-def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> None:
-    together = [one for one in rows if one.first_layer == 1]
-    alone = [one for one in rows if one.first_layer == one.last_layer]
-    for part, style, marker, words in (
-        (together, "-", "o", "layers 1 to x together"),
-        (alone, "--", "s", "layer x alone"),
-    ):
-        part = sorted(part, key=lambda one: one.last_layer or 0)
-        rate, low, high = (
-            [100 * getattr(one.row, column) for one in part] for column in ("rate", "ci95_low", "ci95_high")
-        )
-        below = [r - lo for r, lo in zip(rate, low, strict=True)]
-        above = [hi - r for r, hi in zip(rate, high, strict=True)]
-        axes.errorbar(
-            [one.last_layer or 0 for one in part], rate, [below, above],
-            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
-        )  # fmt: skip
 
 
 STUDIES: dict[str, Callable[[list[Record]], list[StudyRow]]] = {"layers": layer_study, "batch_norm": batch_norm_study}

@@ -1,15 +1,13 @@
 """Every table and figure of a folder of records, rebuilt from the records alone."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from repr_eval import comparison, overview, studies
 from repr_eval.records import Record, locked_records
-from repr_eval.system.files import replacing, write_text
-from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from repr_eval.reporting import ablations, methods, overview
+from repr_eval.reporting.figures import layers_figure, methods_figure, save_figure
+from repr_eval.reporting.render import to_csv, to_markdown
+from repr_eval.reporting.rows import TABLES, table_rows
+from repr_eval.system.files import write_text
 
 
 def write_reports(folder: Path) -> list[Path]:
@@ -32,16 +30,16 @@ def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
 
 def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
     written: list[Path] = []
-    everything: list[comparison.Compared] = []
+    everything: list[methods.Compared] = []
     for table, measure in TABLES.items():
-        lines = comparison.compared(records, table)
+        lines = methods.compared(records, table)
         if not lines:
             continue
         everything += lines
         stem = folder / f"{table}-methods"
-        written += _write_both(stem, comparison.to_csv(lines), comparison.to_markdown(lines, measure))
+        written += _write_both(stem, methods.to_csv(lines), methods.to_markdown(lines, measure))
         written.append(stem.with_suffix(".png"))
-        save_figure(comparison.figure(lines, measure), written[-1])
+        save_figure(methods_figure(lines, measure), written[-1])
     if table := overview.to_markdown(everything):
         written.append(folder / "overview.md")
         write_text(written[-1], table)
@@ -50,21 +48,15 @@ def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
 
 def _write_studies(folder: Path, records: list[Record]) -> list[Path]:
     written = []
-    for name, study in studies.STUDIES.items():
+    for name, study in ablations.STUDIES.items():
         rows = study(records)
         if not rows:
             continue
-        written += _write_both(folder / name, studies.to_csv(rows), studies.to_markdown(rows))
+        written += _write_both(folder / name, ablations.to_csv(rows), ablations.to_markdown(rows))
         if name == "layers":
             written.append(folder / "layers.png")
-            save_figure(studies.layers_figure(rows), written[-1])
+            save_figure(layers_figure(rows), written[-1])
     return written
-
-
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure to `path` as a PNG, whole or not at all."""
-    with replacing(path) as partial:
-        figure.savefig(partial, dpi=110)
 
 
 def _write_both(stem: Path, csv: str, markdown: str) -> list[Path]:

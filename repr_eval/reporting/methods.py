@@ -11,27 +11,20 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from repr_eval.paper import PaperRow, counterpart, paper_rows
 from repr_eval.records import L2_SVM, Record
-from repr_eval.tables import (
+from repr_eval.reporting.published import PaperRow, counterpart, paper_rows
+from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
+from repr_eval.reporting.rows import (
     TABLES,
-    C_cell,
     Row,
     family,
-    interval_cell,
-    markdown_line,
     measured_row,
     newest,
     whole,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 GENERATED = "house-numbers-generated"  # images.house_numbers.NAME, which would bring what it draws with along
 # Columns of the CSV that only a measured line fills, and the field of its row that does.
@@ -212,7 +205,7 @@ def to_csv(lines: list[Compared]) -> str:
 def to_markdown(lines: list[Compared], measure: str) -> str:
     """The lines as Markdown, a section a protocol and number of labels; rates in percent."""
     sections = []
-    for title, panel in _panels(lines):
+    for title, panel in panels_of_lines(lines):
         text = [
             f"### {title}", "",
             f"| method | classifier | trained on | units | features | paper {measure} % | measured {measure} % "
@@ -235,48 +228,7 @@ def _markdown_line(line: Compared) -> str:
     ))  # fmt: skip
 
 
-def _panels(lines: list[Compared]) -> Iterator[tuple[str, list[Compared]]]:
+def panels_of_lines(lines: list[Compared]) -> Iterator[tuple[str, list[Compared]]]:
     for place, panel in groupby(lines, lambda line: line.panel):
         protocol, data, labels = place
         yield f"{protocol}: {data}, {labels:,} labels", list(panel)
-
-
-def figure(lines: list[Compared], measure: str) -> "Figure":
-    """A bar for every measured line, with its 95% interval, and a tick at the published figure; a panel a protocol."""
-    from matplotlib.figure import Figure  # here, for the other commands start without it
-
-    panels = list(_panels(lines))
-    heights = [1.2 + 0.3 * len(panel) for _, panel in panels]
-    result = Figure(figsize=(10.0, sum(heights) + 0.4), layout="constrained")
-    grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
-    for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
-        _bars(axes, panel)
-        axes.set_title(title, loc="right")
-        axes.set_xlabel(f"test {measure}, %")
-    _legend(result, grid[0, 0])
-    return result
-
-
-def _bars(axes: "Axes", panel: list[Compared]) -> None:
-    names = []
-    for place, line in enumerate(panel):
-        names.append(line.name)
-        if line.row:
-            colour = "C0" if line.classifier == L2_SVM else "C1"
-            axes.barh(place, 100 * line.row.rate, color=colour, alpha=0.75)
-            low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
-            error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]
-            axes.errorbar(100 * line.row.rate, place, xerr=error, color="black", capsize=3)
-        if line.published is not None:
-            axes.plot([100 * line.published] * 2, [place - 0.4, place + 0.4], color="C3", linewidth=2.5)
-    axes.set_yticks(range(len(panel)), names, fontsize="small")
-    axes.set_ylim(len(panel) - 0.3, -0.7)  # the first line above
-    axes.grid(axis="x", alpha=0.3)
-
-
-def _legend(figure: "Figure", axes: "Axes") -> None:
-    handles = [
-        axes.plot([], [], color=colour, linewidth=6, alpha=0.75)[0] for colour in ("C0", "C1")
-    ] + axes.plot([], [], color="C3", linewidth=2.5)  # fmt: skip
-    words = ("measured, L2-SVM", "measured, another classifier", "published, on the paper's data")
-    figure.legend(handles, words, fontsize="small", loc="outside upper right", ncols=3)

@@ -1,14 +1,15 @@
 """One table of everything: a row a method, a column a measurement, the published figure beside the measured one.
 
-Made of the lines of `comparison`, which say what stands behind each number. A measurement is a protocol, data set and
+Made of the lines of `methods`, which say what stands behind each number. A measurement is a protocol, data set and
 number of labels; where k nearest neighbours were tried in the place of the L2-SVM it has a second column for them.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from repr_eval.comparison import GENERATED, Compared
-from repr_eval.tables import TABLES, family, markdown_line
+from repr_eval.reporting.methods import GENERATED, Compared
+from repr_eval.reporting.render import markdown_line
+from repr_eval.reporting.rows import TABLES, family
 
 NEIGHBOURS = "kNN"  # how that classifier's name begins
 Column = tuple[tuple[str, str, int], bool]  # protocol, data set and number of labels; whether by nearest neighbours
