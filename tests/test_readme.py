@@ -3,14 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from benchmarks.readme_tables import with_tables
-from benchmarks.ship import results_of
 from repr_eval.gan.pretrained import folder, manifest
 from repr_eval.gan.weights import load_discriminator, weights_hash
 from repr_eval.records import read_records
 from repr_eval.reporting import ablations, methods, overview
 from repr_eval.reporting.render import to_csv, to_markdown
 from repr_eval.reporting.rows import TABLES, table_rows
+from tools.readme_tables import with_tables
+from tools.ship import results_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -1,6 +1,6 @@
 """Writes the tables of benchmarks/results between the markers of a Markdown file, by default README.md.
 
-    python -m benchmarks.readme_tables
+    python -m tools.readme_tables
 
 A block between `<!-- table NAME -->` and `<!-- end -->` becomes the content of benchmarks/results/NAME.md.
 """

@@ -1,6 +1,6 @@
 """Puts a training run's networks into pretrained/, in float16, and writes or completes their entry in manifest.json.
 
-    python -m benchmarks.ship runs/imagenet imagenet-w0.5 --command "repr-eval train-gan ..." --commit HASH --hours 1.0
+    python -m tools.ship runs/imagenet imagenet-w0.5 --command "repr-eval train-gan ..." --commit HASH --hours 1.0
 
 Run it again after an evaluation: the records in benchmarks/results whose features came from these weights are entered
 as the model's results.
