@@ -1,4 +1,4 @@
-"""Every method beside its published methods_figure, from records whose numbers are known by hand."""
+"""Every method beside its published figure, from records whose numbers are known by hand."""
 
 import csv
 from dataclasses import replace

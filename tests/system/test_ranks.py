@@ -134,7 +134,7 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     script = tmp_path / "averaging.py"
     script.write_text(AVERAGING)
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     done = subprocess.run(launcher, capture_output=True, text=True, timeout=WAIT, env=environment, check=False)
     assert done.returncode == 0, done.stderr
 
