@@ -13,6 +13,7 @@ from repr_eval import __version__
 COMMANDS = {
     "pack": "repr_eval.cli.packing:pack_images",
     "train-gan": "repr_eval.cli.training:train_gan",
+    "finish-gan": "repr_eval.cli.training:finish_gan",
     "cifar10-svm": "repr_eval.cli.evaluation:cifar10_svm",
     "svhn": "repr_eval.cli.evaluation:svhn_few_labels",
     "digits": "repr_eval.cli.evaluation:digits",

@@ -11,14 +11,17 @@ from types import FrameType
 from typing import Any
 
 import click
+import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate, save_grid
-from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.settings import TrainingSettings, read_settings
+from repr_eval.gan.start import Start, read_start
 from repr_eval.gan.training import SETTINGS, check_folder, train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
@@ -47,6 +50,14 @@ def _graceful_stop() -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
+_CHECKPOINT_EVERY = click.option(
+    "--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints."
+)
+_RESUME = click.option(
+    "--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none."
+)
+
+
 @click.command("train-gan")
 @click.option("--data", required=True, help="A packed array, a folder of images, or cifar10, svhn, digits.")
 @click.option("--data-name", help="What the data is, in words, for records. Default: its file's or set's name.")
@@ -62,12 +73,20 @@ def _graceful_stop() -> Iterator[_Signals]:
 @click.option("--beta1", type=float, help="Adam's first decay. Default: the recipe's (the paper's: 0.5).")
 @click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's.")
 @click.option("--z", type=click.Choice(["uniform", "normal"]), help="Its distribution. Default: the architecture's.")
+@click.option(
+    "--from",
+    "sources",
+    multiple=True,
+    metavar="WEIGHTS",
+    help="Start from these weights instead of random ones: a "
+    "discriminator's file and perhaps a generator's, or a name from pretrained/. Repeatable.",
+)
 @options.seed
 @options.device
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
 @click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True, help="Run folder.")
-@click.option("--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints.")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none.")
+@_CHECKPOINT_EVERY
+@_RESUME
 @click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop.")
 @options.data_dir
 @options.shared_by_ranks
@@ -75,25 +94,34 @@ def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
     data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, recipe: str,
     batch_size: int | None, lr: float | None, beta1: float | None, z_dim: int | None, z: str | None, seed: int,
-    precision: str,
+    precision: str, sources: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Train a DCGAN without labels. Defaults are the paper's; --recipe names another way.
 
     Writes weights (safetensors), settings.json, losses.csv, a sample grid an epoch and checkpoints to --out. Ctrl-C
     and SIGTERM end it after the current step with a checkpoint; after any end, a kill -9 too, --resume goes on with
-    the same result as if it had never stopped.
+    the same result as if it had never stopped. --from starts a new run from published weights: what they do not hold
+    (heads of other tasks, Adam's moments) begins anew; --arch and --width are then the file's.
 
     \b
-    Example:
+    Examples:
       repr-eval train-gan --data imagenet32.npy --out runs/imagenet --resume
+      repr-eval train-gan --data mine.npy --from imagenet-contrastive-w0.5 --recipe contrastive --out runs/mine
     """
+    start = read_start(sources) if sources else None
+    if start:
+        info = start.infos["discriminator"]
+        arch = arch if _given("arch") else info.arch
+        width = width if _given("width") else info.width
     asked = {"batch_size": batch_size, "lr": lr, "beta1": beta1}
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     asked_for = TrainingSettings(
         data=data, data_sha256="", n_images=sys.maxsize, arch=arch, width=width, epochs=epochs, max_steps=max_steps,
         z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=here().count,
-        recipe=replace(recipe_named(recipe), **chosen),
+        recipe=replace(recipe_named(recipe), **chosen), started_from=_started_from(start, out, resume),
     ).resolved()  # fmt: skip
+    if start:
+        start.check(asked_for)
     # All that can be wrong without the images is said before they are read, which takes a while.
     if checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {checkpoint_every} is less than 1")
@@ -108,17 +136,67 @@ def train_gan(
         if here().first:
             click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
+    _train(found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
+
+
+def _given(option: str) -> bool:
+    """Whether the command line names the option of the command at hand."""
+    return click.get_current_context().get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
+
+
+def _started_from(start: Start | None, out: Path, resume: bool) -> dict[str, Any] | None:
+    """What the run's first weights were: said by --from, or by a run that goes on."""
+    if start:
+        return start.description
+    return read_settings(out / SETTINGS).started_from if resume and (out / SETTINGS).exists() else None
+
+
+def _train(images: np.ndarray, settings: TrainingSettings, out: Path, **how: Any) -> None:
+    """Train until the run or somebody ends it; exits with 128 and the signal's number in the second case."""
     with _graceful_stop() as signals:
-        result = train(
-            found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every,
-            stop=lambda: signals.received is not None,
-        )  # fmt: skip
+        result = train(images, settings, out, stop=lambda: signals.received is not None, **how)
     if here().first:
         click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
     if not result.finished:
         if here().first:
             click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
         raise SystemExit(128 + (signals.received or signal.SIGINT))
+
+
+@click.command("finish-gan")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--data", required=True, help="The images that the run is trained on.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of decay. Default: a fifth of all, or the recipe's share.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the finished run.")
+@_CHECKPOINT_EVERY
+@_RESUME
+@options.device
+@options.data_dir
+@options.shared_by_ranks
+def finish_gan(
+    run: Path, data: str, steps: int | None, out: Path, checkpoint_every: int, resume: bool, device: str,
+    data_dir: Path | None,
+) -> None:  # fmt: skip
+    """End the training run in the folder RUN by its decay: learning rates fall to 0, from its last checkpoint on.
+
+    The finished run goes to --out; RUN stays as it is, and can be trained on and finished again.
+
+    \b
+    Example:
+      repr-eval finish-gan runs/imagenet --data imagenet32.npy --out runs/imagenet-finished --resume
+    """
+    on = options.chosen_device(device)
+    check_folder(out, resume)
+    if not (run / SETTINGS).is_file():
+        raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
+    settings = read_settings(run / SETTINGS)
+    images = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
+    if images.sha256 != settings.data_sha256:
+        raise ValueError(f"--data {data}: not the images that {run} is trained on ({settings.data})")
+    if here().first:
+        settings = begin_decay(run, out, steps)
+    here().wait()
+    _train(images.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every)
 
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:

@@ -15,6 +15,7 @@ from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.settings import TrainingSettings
+from repr_eval.gan.start import Start
 from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, turned
 from repr_eval.system.random_streams import generator_for
 from repr_eval.system.ranks import ALONE, Ranks
@@ -84,7 +85,9 @@ class Adversaries:
     among themselves; gradients are averaged (DistributedDataParallel). The running statistics are the first rank's.
     """
 
-    def __init__(self, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE):
+    def __init__(
+        self, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE, start: Start | None = None
+    ):
         arch, recipe = architecture_named(settings.arch), settings.recipe
         self.settings, self.recipe, self.device, self.ranks = settings, recipe, device, ranks
         self.loss = ADVERSARIAL_LOSSES[recipe.loss]
@@ -93,6 +96,9 @@ class Adversaries:
         self.heads = Heads(arch.maps(settings.width), recipe)
         for stream, network in (("d", self.discriminator), ("g", self.generator), ("heads", self.heads)):
             initialise(network, generator_for(settings.seed, f"init-{stream}"))
+            begun = {"d": start.discriminator, "g": start.generator}.get(stream) if start else None
+            if begun is not None:
+                network.load_state_dict(begun.state_dict())
             network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.discriminator_average = _copied(self.discriminator) if recipe.d_average else None
         self.generator_average = _copied(self.generator) if recipe.g_average else None
@@ -128,13 +134,13 @@ class Adversaries:
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.settings.precision == "bf16")
 
-    def step(self, real: Tensor, z: Tensor, number: int) -> Tensor | None:
+    def step(self, real: Tensor, z: Tensor, number: int) -> Tensor:
         """Update D once, then G once, on one fake batch; float [2], their adversarial losses before their updates.
 
         `real` float [B, 3, S, S] in [-1, 1], noise `z` float [M, z_dim]; `number` is the step's, from 0: it decides
         the views, the rates and the steps with a penalty. Every batch that D sees is normalised by its own statistics;
         G plays against the D just updated. Differs from the paper's code, which draws a new batch for each of the two
-        updates. In a step without the game (`Recipe.game_every`) D learns its other tasks, and the result is None.
+        updates. In a step without the game (`Recipe.game_every`) D learns its other tasks, and the result is float [0].
         """
         turn = number * self.ranks.count + self.ranks.number
         views = generator_for(self.settings.seed, "views", turn, self.device)
@@ -144,7 +150,7 @@ class Adversaries:
                 _, other_tasks = self._judge(real, None, number, views)
             self._update("discriminator", other_tasks)
             self._follow(number)
-            return None
+            return torch.empty(0)
         with self._autocast:
             fake = self._generate(z)
             d_loss, other_tasks = self._judge(real, fake.detach(), number, views)

@@ -70,8 +70,8 @@ class Recipe:
         """Raise a ValueError where the choices about views do not go together."""
         if self.rotation_from == "second" and self.rotation and not self.contrast:
             raise ValueError("rotation_from second: only `contrast` has a second view")
-        if bool(self.n_small_views) != (self.small_views is not None):
-            raise ValueError(f"n_small_views {self.n_small_views} and small_views {self.small_views} go together")
+        if self.n_small_views and not self.small_views:
+            raise ValueError(f"n_small_views {self.n_small_views}: small_views must say how they are made")
         if self.views and (self.consistency or self.r1):
             raise ValueError("views: consistency and r1 are of the views that the game sees")
         resized = any(views and views.size for views in (self.views, self.small_views))

@@ -32,6 +32,8 @@ class TrainingSettings:
     seed: int = 0
     precision: str = "fp32"
     ranks: int = 1  # processes that share each batch, batch norm seeing a share at a time
+    started_from: dict[str, Any] | None = None  # of `repr_eval.gan.start`: what its first weights were, if not random
+    decay_steps: int | None = None  # at the end, over which the rates fall to 0; None for the recipe's share
     recipe: Recipe = PAPER
 
     def resolved(self) -> "TrainingSettings":
@@ -53,6 +55,8 @@ class TrainingSettings:
                 raise ValueError(f"{name} {getattr(self, name)} is less than 1")
         if self.max_steps is not None and self.max_steps < 1:
             raise ValueError(f"max_steps {self.max_steps} is less than 1")
+        if self.decay_steps is not None and not 0 <= self.decay_steps <= self.total_steps:
+            raise ValueError(f"decay_steps {self.decay_steps} is not in 0 to {self.total_steps}, the run's steps")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
         if self.z not in ("uniform", "normal"):
@@ -80,17 +84,24 @@ class TrainingSettings:
     @property
     def decay_from(self) -> int:
         """The step before which the rates are constant, but for their warm-up; the last step where they never fall."""
-        return self.total_steps - round(self.recipe.decay * self.total_steps)
+        share = round(self.recipe.decay * self.total_steps)
+        return self.total_steps - (share if self.decay_steps is None else self.decay_steps)
 
     def rate_factor(self, step: int) -> float:
         """What both rates are multiplied by in `step`, from 0: up to 1 over the warm-up, down to 0 over the decay."""
         rising = min(1.0, (step + 1) / (self.recipe.warmup or 1))
-        falling = min(1.0, (self.total_steps - step) / max(1, self.total_steps - self.decay_from))
-        return rising * (falling if self.recipe.decay else 1.0)
+        if step < self.decay_from or self.decay_from == self.total_steps:
+            return rising
+        return rising * max(0.0, (self.total_steps - step) / (self.total_steps - self.decay_from))
+
+    @property
+    def images_before(self) -> int:
+        """Images that D had seen before the run's first step."""
+        return int(self.started_from["discriminator"]["images_seen"]) if self.started_from else 0
 
     def to_json(self) -> dict[str, Any]:
         """One flat dictionary: the settings, the recipe's choices among them, its name as "recipe"."""
-        choices = asdict(self.recipe)
+        choices = asdict(self.recipe) | {"projection": list(self.recipe.projection)}
         return asdict(self) | {"recipe": choices.pop("name")} | choices
 
 

@@ -69,7 +69,7 @@ def contrast_loss(heads: Heads, views: list[list[Tensor]], temperature: float) -
     assert heads.projection is not None
     projections = [heads.projection(heads.read(activations)) for activations in views]
     if len(projections) == 2:
-        return telling_views_apart(*projections, temperature)
+        return telling_views_apart(projections[0], projections[1], temperature)
     return telling_many_apart(torch.stack(projections), temperature)
 
 

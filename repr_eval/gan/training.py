@@ -32,6 +32,7 @@ from repr_eval.gan.history import changes, continued, stretch
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
+from repr_eval.gan.start import Start
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.system.files import naming, write_text
 from repr_eval.system.random_streams import draw_noise, generator_for
@@ -83,17 +84,23 @@ def check_folder(out: Path, resume: bool) -> None:
         raise ValueError(f"{out}: has checkpoints but no {SETTINGS} that says of what; choose another --out")
 
 
-def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool, device: torch.device) -> None:
+def _prepare_folder(
+    out: Path, settings: TrainingSettings, resume: bool, device: torch.device, start: Start | None
+) -> None:
     check_folder(out, resume)
     stored, past = out / SETTINGS, []
     if stored.exists():
-        refuse_changes(read_settings(stored), settings, out)
+        before = read_settings(stored)
+        refuse_changes(before, settings, out)
+        if settings.started_from and not start and not latest_step(out):
+            raise ValueError(f"{out}: has no checkpoint yet; name the weights that it starts from again, with --from")
         past = read_history(stored)
         if latest_step(out) > settings.total_steps:
             raise ValueError(
                 f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise --epochs "
                 "or --max-steps, or choose another --out"
             )
+        _refuse_other_pace(before, settings, latest_step(out), out)
     for folder in (out, out / "samples"):
         for leftover in folder.glob(".partial-*"):
             leftover.unlink()
@@ -102,6 +109,15 @@ def _prepare_folder(out: Path, settings: TrainingSettings, resume: bool, device:
         logger.warning("%s: goes on with %s: as good, but not to the last bit what it would have been", out, told)
     content = {"format": 1, "settings": settings.to_json(), "history": continued(past, now)}
     write_text(stored, json.dumps(content, indent=2) + "\n")
+
+
+def _refuse_other_pace(before: TrainingSettings, now: TrainingSettings, step: int, out: Path) -> None:
+    """Raise a ValueError where, with the new length, the steps taken would have been taken at other rates."""
+    if before.total_steps != now.total_steps and step > min(before.decay_from, now.decay_from):
+        raise ValueError(
+            f"{out}: is at step {step}, and its rates fall from step {before.decay_from} on (at the length asked: "
+            f"{now.decay_from}); end it with its own length, or start another run --from {out / DISCRIMINATOR}"
+        )
 
 
 def _cut_log(path: Path, step: int) -> list[float]:
@@ -125,9 +141,9 @@ class _Log:
         self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
         self.last = (float("nan"), float("nan"))
 
-    def add(self, step: int, losses: Tensor | None) -> None:
-        """Note the losses after `step` steps; None of a step without the game."""
-        if losses is not None:
+    def add(self, step: int, losses: Tensor) -> None:
+        """Note D's and G's losses after `step` steps, float [2]; float [0] of a step without the game."""
+        if len(losses):
             self.waiting.append((step, losses))
 
     def look(self) -> None:
@@ -160,11 +176,19 @@ class _Log:
 class _Run:
     """One training run: the players, the images, the folder."""
 
-    def __init__(self, images: np.ndarray, settings: TrainingSettings, out: Path, device: torch.device, ranks: Ranks):
+    def __init__(
+        self,
+        images: np.ndarray,
+        settings: TrainingSettings,
+        out: Path,
+        device: torch.device,
+        ranks: Ranks,
+        start: Start | None,
+    ):
         self.settings, self.out, self.device, self.ranks = settings, out, device, ranks
         self.batches = Batches(images, settings, device, ranks)
         self.noise_share = ranks.share(settings.recipe.n_fakes, "fakes a step:")
-        self.players = Adversaries(settings, device, ranks)
+        self.players = Adversaries(settings, device, ranks, start)
         self.step = 0
         self.stored_step = -1
         self.log = _Log(out / LOG, settings.batch_size, ranks)
@@ -217,7 +241,7 @@ class _Run:
         ):
             info = WeightsInfo(
                 network=name, arch=s.arch, width=network.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
-                trained_on=s.data, images_seen=self.step * s.batch_size,
+                trained_on=s.data, images_seen=s.images_before + self.step * s.batch_size,
                 settings=s.to_json() | {"steps": self.step},
             )  # fmt: skip
             save_weights(self.out / f"{name}.safetensors", network, info)
@@ -249,8 +273,9 @@ def train(
     checkpoint_every: int = 500,
     stop: Callable[[], bool] = lambda: False,
     progress: bool = True,
+    start: Start | None = None,
 ) -> TrainingResult:
-    """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`.
+    """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`, from `start` if given.
 
     `stop` is asked after every step, of several ranks after every tenth; once True, the state is stored and the result
     says `finished=False`.
@@ -258,7 +283,10 @@ def train(
     on NaN or collapse. Of several ranks (`repr_eval.system.ranks`) each calls it; the first one writes.
     """
     ranks = here()
-    settings = replace(settings, ranks=ranks.count).resolved()
+    settings = replace(settings, ranks=ranks.count, started_from=start.description if start else settings.started_from)
+    settings = settings.resolved()
+    if start:
+        start.check(settings)
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every {checkpoint_every} is less than 1")
     check_images(images, settings, architecture_named(settings.arch).image_size)
@@ -266,10 +294,11 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     with _exclusive(out) if ranks.first else nullcontext():
         if ranks.first:
-            _prepare_folder(out, settings, resume, device)
+            _prepare_folder(out, settings, resume, device, start)
         ranks.wait()
         try:
-            return _loop(_Run(images, settings, out, device, ranks), checkpoint_every, stop, progress and ranks.first)
+            run = _Run(images, settings, out, device, ranks, start)
+            return _loop(run, checkpoint_every, stop, progress and ranks.first)
         except torch.OutOfMemoryError as error:
             reason = str(error).split(". ")[0]
         fits = _batch_that_fits(images, settings, device)

@@ -328,6 +328,7 @@ OTHER: dict[str, Any] = {
     "z": "uniform",
     "seed": 2,
     "precision": "bf16",
+    "decay_steps": 3,
 }
 OTHER_CHOICES: dict[str, Any] = {
     "name": "other",
@@ -347,13 +348,26 @@ OTHER_CHOICES: dict[str, Any] = {
     "consistency": 1.0,
     "temperature": 0.1,
     "tasks_read": "all",
+    "rotation_from": "second",
+    "projection": (64, 32),
+    "projection_norm": True,
+    "views": Augmentation(flip=True),
+    "small_views": Augmentation(crop=0.2),
+    "n_small_views": 2,
+    "game_every": 2,
+    "game_shapes_features": False,
+    "weight_decay": 0.1,
+    "warmup": 2,
+    "decay": 0.5,
     "d_average": 0.9,
     "g_average": 0.9,
 }
 
 
 def test_only_the_length_of_a_run_may_change() -> None:
-    assert {*OTHER, *EXTENDABLE, "recipe", "ranks"} == {field.name for field in dataclasses.fields(TrainingSettings)}
+    assert {*OTHER, *EXTENDABLE, "recipe", "ranks", "started_from"} == {
+        field.name for field in dataclasses.fields(TrainingSettings)
+    }
     assert set(OTHER_CHOICES) == {field.name for field in dataclasses.fields(Recipe)}
     assert set(EXTENDABLE) == {"epochs", "max_steps"}
 
@@ -378,10 +392,15 @@ def test_any_other_changed_setting_is_refused_by_name(stopped: Path, name: str) 
 @pytest.mark.parametrize("name", OTHER_CHOICES)
 def test_any_changed_choice_of_the_recipe_is_refused_by_name(stopped: Path, name: str) -> None:
     before = contents(stopped)
-    changed = dataclasses.replace(SMALL_BATCHES, **{name: OTHER_CHOICES[name]})
-    said = {"name": "recipe paper -> other", "augmentation": "augmentation None -> {'crop': 1.0, 'flip': True"}
-    expected = said.get(name, f"{name} {getattr(SMALL_BATCHES, name)} -> {OTHER_CHOICES[name]}")
-    with pytest.raises(ValueError, match=rf"{stopped}: .*\({re.escape(expected)}"):
+    needed = {"n_small_views": {"small_views": OTHER_CHOICES["small_views"]}}.get(name, {})
+    changed = dataclasses.replace(SMALL_BATCHES, **needed, **{name: OTHER_CHOICES[name]})
+    before_it, it = getattr(SMALL_BATCHES, name), OTHER_CHOICES[name]
+    if isinstance(it, Augmentation):
+        it = dataclasses.asdict(it)
+    if isinstance(it, tuple):
+        before_it, it = list(before_it), list(it)
+    expected = {"name": "recipe paper -> other"}.get(name, f"{name} {before_it} -> {it}")
+    with pytest.raises(ValueError, match=rf"{stopped}: .*[(; ]{re.escape(expected)}"):
         go_on(stopped, dataclasses.replace(SETTINGS, recipe=changed))
     assert contents(stopped) == before
 
