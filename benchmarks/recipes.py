@@ -25,9 +25,9 @@ from safetensors.torch import load_file
 from benchmarks import recipes_table
 from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
 from benchmarks.recipes_table import accuracy
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
 from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from repr_eval.gan import checkpoint, training
-from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import TrainingResult, train

@@ -13,9 +13,9 @@ import torch
 
 from repr_eval.classifiers.selection import count_correct
 from repr_eval.evaluation import Place, extracted
-from repr_eval.gan.adversaries import batch_statistics
+from repr_eval.gan.authors_weights import import_released
+from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
-from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate
 from repr_eval.gan.weights import save_weights
 from repr_eval.images.cifar10 import load_cifar10

@@ -14,11 +14,11 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.gan.authors_weights import import_released
 from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import RECIPES, recipe_named
-from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.gan.start import Start, read_start

@@ -1,7 +1,7 @@
 """How a DCGAN is trained: a recipe is one row of `RECIPES`, a literal set of choices, and its name fixes them all.
 
 A row never changes once a model has been trained with it; a new choice gets a new name. What the choices mean, and
-where they come from, is said where each is computed: `losses`, `augmentation`, `tasks`, `adversaries`.
+where they come from, is said where each is computed: `losses`, `augmentation`, `auxiliary_tasks`, `game`.
 """
 
 from dataclasses import dataclass, replace

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from repr_eval.gan.adversaries import batch_statistics
+from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Generator
 from repr_eval.images.scale import to_levels
 from repr_eval.system.files import replacing

@@ -25,11 +25,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
-from repr_eval.gan.history import changes, continued, stretch
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.networks import architecture_named
+from repr_eval.gan.run_history import changes, continued, stretch
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.start import Start

@@ -14,9 +14,9 @@ from click.testing import CliRunner
 from scipy.signal import convolve2d
 
 from repr_eval.cli import main
-from repr_eval.gan import released
+from repr_eval.gan import authors_weights
+from repr_eval.gan.authors_weights import RELEASES, Release, import_released, slots
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
-from repr_eval.gan.released import RELEASES, Release, import_released, slots
 from repr_eval.gan.weights import load_discriminator, load_generator, save_weights
 from repr_eval.representations.discriminator import from_weights
 
@@ -289,9 +289,11 @@ def test_another_architecture_or_width_is_refused(jl: Path, g_jl: Path) -> None:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch, d_arrays: list[np.ndarray]) -> None:
     """As if the test's arrays were a release."""
-    digests = [released.digest_of(array) for array in d_arrays]
+    digests = [authors_weights.digest_of(array) for array in d_arrays]
     digests[4] = ""  # one that is not known
-    monkeypatch.setattr(released, "RELEASES", (*RELEASES, Release(ARCH.name, "house numbers", tuple(digests), WIDTH)))
+    monkeypatch.setattr(
+        authors_weights, "RELEASES", (*RELEASES, Release(ARCH.name, "house numbers", tuple(digests), WIDTH))
+    )
 
 
 @pytest.mark.usefixtures("known")
@@ -308,8 +310,8 @@ def test_a_release_is_known_by_its_content(jl: Path, d_arrays: list[np.ndarray])
 def test_a_release_is_refused_under_another_architectures_name(
     jl: Path, d_arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = tuple(released.digest_of(array) for array in d_arrays)
-    monkeypatch.setattr(released, "RELEASES", (Release("dcgan64", "scenes", digests),))
+    digests = tuple(authors_weights.digest_of(array) for array in d_arrays)
+    monkeypatch.setattr(authors_weights, "RELEASES", (Release("dcgan64", "scenes", digests),))
     with pytest.raises(ValueError, match="these are the authors' weights of dcgan64 at width 1, not of dcgan32-svhn"):
         import_released(jl, ARCH.name, WIDTH)
 

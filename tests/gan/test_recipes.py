@@ -12,11 +12,11 @@ import torch
 from dying_training import SETTINGS, SMALL_BATCHES, after, go_on
 from torch import Tensor
 
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.auxiliary_tasks import Heads, contrast_loss, rotation_loss, telling_views_apart, turned
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
-from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, telling_views_apart, turned
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
 from repr_eval.system.random_streams import generator_for
 

@@ -26,8 +26,8 @@ from dying_training import SETTINGS, SMALL_BATCHES, STEPS, after, go_on, images,
 import repr_eval
 from repr_eval.cli import main
 from repr_eval.gan import checkpoint
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.recipes import PAPER, Recipe
 from repr_eval.gan.settings import EXTENDABLE, TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import TrainingFailed, train

@@ -13,8 +13,8 @@ from dying_training import N_IMAGES, SETTINGS, SMALL_BATCHES, after, go_on, imag
 from torch import Tensor
 
 from repr_eval.cli import main
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.finish import begin_decay
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.recipes import Recipe
 from repr_eval.gan.settings import TrainingSettings, read_settings

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repr_eval.gan import training
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.samples import generate, grid

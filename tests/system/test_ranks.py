@@ -15,8 +15,8 @@ import torch
 from PIL import Image
 from safetensors.numpy import load_file
 
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
+from repr_eval.gan.game import Adversaries
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.system.random_streams import draw_noise, generator_for
@@ -110,7 +110,7 @@ def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path
 
 AVERAGING = """
 import copy, torch
-from repr_eval.gan.adversaries import _averaging
+from repr_eval.gan.game import _averaging
 from repr_eval.system.ranks import here, joined
 
 def work(ranks):

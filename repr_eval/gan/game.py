@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from repr_eval.gan.augmentation import Augmentation
+from repr_eval.gan.auxiliary_tasks import Heads, contrast_loss, rotation_loss, turned
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
-from repr_eval.gan.tasks import Heads, contrast_loss, rotation_loss, turned
 from repr_eval.system.random_streams import generator_for
 from repr_eval.system.ranks import ALONE, Ranks
 
