@@ -27,7 +27,7 @@ from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
 from benchmarks.recipes_table import accuracy
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
 from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
@@ -143,9 +143,9 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
         found = re.search(r"(\d+)\.safetensors$", path.name)
         if found is None:
             raise click.ClickException(f"{path}: the name of a checkpoint ends in its step")
-        players = Adversaries(settings, torch.device("cpu"))
-        players.load_state(load_file(path))
-        representation = DiscriminatorFeatures(players.published_discriminator, "", settings.data, progress=False)
+        game = DCGAN(settings, torch.device("cpu"))
+        game.load_state(load_file(path))
+        representation = DiscriminatorFeatures(game.published_discriminator, "", settings.data, progress=False)
         record = _described(settings.recipe.name, settings, int(found[1])) | _scored(representation, scored)
         _append(record)
 

@@ -13,7 +13,7 @@ import torch
 
 from repr_eval.classifiers.selection import count_correct
 from repr_eval.evaluation import Place, extracted
-from repr_eval.gan.authors_weights import import_released
+from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.samples import generate
@@ -55,7 +55,7 @@ def unflipped(network: Discriminator | Generator) -> Discriminator | Generator:
 
 def house_numbers(real: Path, flipped: bool) -> np.ndarray:
     """Images uint8 [512, 32, 32, 3] by the authors' SVHN generator."""
-    network, _ = import_released(real / "dcgan_authors/svhn/200_gen_params.jl", "dcgan32-svhn")
+    network, _ = import_authors_weights(real / "dcgan_authors/svhn/200_gen_params.jl", "dcgan32-svhn")
     network = network if flipped else unflipped(network)
     assert isinstance(network, Generator)
     return generate(network, draw_noise(SAMPLES, network.z_dim, "normal", generator_for(0, "samples")))
@@ -89,7 +89,7 @@ def test_flipped_kernels_tell_real_digits_from_generated_ones(real: Path, grey: 
     images = {"real": grey.test.images[:SAMPLES], "generated": house_numbers(real, flipped=True)}
     gaps = []
     for change in (lambda network: network, unflipped):
-        network = change(import_released(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")[0])
+        network = change(import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")[0])
         with torch.no_grad(), batch_statistics(network):
             logits = {name: network(to_network(x, CPU)).numpy() for name, x in images.items()}
         spread = np.concatenate(list(logits.values())).std()
@@ -100,8 +100,8 @@ def test_flipped_kernels_tell_real_digits_from_generated_ones(real: Path, grey: 
 def test_the_incomplete_imagenet_set_names_what_is_missing(real: Path) -> None:
     jl = real / "dcgan_authors/imagenet/30_discrim_params.jl"
     with pytest.raises(ValueError, match=r"jl_11\.npy \(weights of layer 5\) is missing; --layers 1-4 reads the"):
-        import_released(jl, "dcgan32")
-    _, info = import_released(jl, "dcgan32", layers=4)
+        import_authors_weights(jl, "dcgan32")
+    _, info = import_authors_weights(jl, "dcgan32", layers=4)
     assert (info.name, info.trained_on) == ("DCGAN, authors' weights", "ImageNet-1k")
 
 
@@ -115,12 +115,12 @@ def test_two_swapped_gains_of_one_shape_are_noticed(real: Path, tmp_path: Path) 
     np.save(a, second)
     np.save(b, first)
     with pytest.raises(ValueError, match=r"jl_06\.npy: holds what was released as number 9"):
-        import_released(jl, "dcgan32", layers=4)
+        import_authors_weights(jl, "dcgan32", layers=4)
 
 
 def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages, tmp_path: Path) -> None:
     """An independent implementation: 20.1% test error, std of draws 0.3, C = 5e-4 chosen on 3,000 digits."""
-    network, info = import_released(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
+    network, info = import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
     save_weights(tmp_path / "d.safetensors", network, info)
     place = Place(tmp_path, tmp_path / "store")
     found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), place)
@@ -136,7 +136,7 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
 
     Of the training images it had 89.7% right; fits whose gap proves them here have 90.4%, at any tolerance below 0.3.
     """
-    network, info = import_released(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
+    network, info = import_authors_weights(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
     place = Place(tmp_path, tmp_path / "store")
     found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), place)

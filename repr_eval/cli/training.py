@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
-from repr_eval.gan.authors_weights import import_released
+from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
@@ -247,7 +247,7 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
         raise ValueError(f"--layers {layers}: a network starts at its first layer; give 1-{last}")
     if destination.suffix != ".safetensors":
         raise ValueError(f"{destination}: weights files end in .safetensors")
-    network, info = import_released(source, arch, width, last)
+    network, info = import_authors_weights(source, arch, width, last)
     save_weights(destination, network, info)
     part = f", layers 1-{last}" if last else ""
     click.echo(f"{destination}: {info.name} ({info.network}, {arch}{part}), trained on: {info.trained_on}")

@@ -127,7 +127,7 @@ def read_array(path: Path) -> np.ndarray:
     return array
 
 
-def import_released(
+def import_authors_weights(
     jl: Path, arch: str, width: float = 1.0, layers: int | None = None
 ) -> tuple[Discriminator | Generator, WeightsInfo]:
     """The discriminator or generator (the first file's shape tells) whose arrays lie beside `jl`.

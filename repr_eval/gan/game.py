@@ -76,7 +76,7 @@ def _averaging(work: Callable[..., Any], networks: list[nn.Module], ranks: Ranks
         return DistributedDataParallel(_Turn(work, networks), broadcast_buffers=False, find_unused_parameters=True)
 
 
-class Adversaries:
+class DCGAN:
     """Discriminator and generator with an Adam each, on one device, in channels-last layout.
 
     D's running batch-norm statistics follow the *real* batches only, as D sees them beside fakes; G's follow its own.

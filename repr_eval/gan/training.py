@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.run_history import changes, continued, stretch
 from repr_eval.gan.samples import generate, save_grid
@@ -174,7 +174,7 @@ class _Log:
 
 
 class _Run:
-    """One training run: the players, the images, the folder."""
+    """One training run: the game, the images, the folder."""
 
     def __init__(
         self,
@@ -188,7 +188,7 @@ class _Run:
         self.settings, self.out, self.device, self.ranks = settings, out, device, ranks
         self.batches = Batches(images, settings, device, ranks)
         self.noise_share = ranks.share(settings.recipe.n_fakes, "fakes a step:")
-        self.players = Adversaries(settings, device, ranks, start)
+        self.game = DCGAN(settings, device, ranks, start)
         self.step = 0
         self.stored_step = -1
         self.log = _Log(out / LOG, settings.batch_size, ranks)
@@ -202,7 +202,7 @@ class _Run:
         found = found or load_checkpoint(self.out, self.device)
         if found:
             self.step, tensors = found
-            self.players.load_state(tensors)
+            self.game.load_state(tensors)
             self.stored_step = self.step
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
@@ -213,7 +213,7 @@ class _Run:
         s = self.settings
         generator = generator_for(s.seed, "noise", self.step, self.device)
         z = draw_noise(s.recipe.n_fakes, s.z_dim or 0, s.z or "", generator)
-        losses = self.players.step(real, z[self.noise_share], self.step)
+        losses = self.game.step(real, z[self.noise_share], self.step)
         self.step += 1
         self.log.add(self.step, losses)
 
@@ -223,7 +223,7 @@ class _Run:
         if self.step == self.stored_step or not self.ranks.first:
             return
         try:
-            save_checkpoint(self.out, self.step, self.players.state())
+            save_checkpoint(self.out, self.step, self.game.state())
         except ValueError as error:
             raise TrainingFailed(
                 f"{error}. Try a lower --lr, --precision fp32, or another --seed, in a new --out"
@@ -236,8 +236,8 @@ class _Run:
             return
         s = self.settings
         for name, network in (
-            ("discriminator", self.players.published_discriminator),
-            ("generator", self.players.published_generator),
+            ("discriminator", self.game.published_discriminator),
+            ("generator", self.game.published_generator),
         ):
             info = WeightsInfo(
                 network=name, arch=s.arch, width=network.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
@@ -248,7 +248,7 @@ class _Run:
         epoch = -(-self.step // s.steps_per_epoch)
         save_grid(
             self.out / "samples" / f"epoch-{epoch:03d}.png",
-            generate(self.players.published_generator, self.fixed_noise),
+            generate(self.game.published_generator, self.fixed_noise),
         )
 
 
@@ -330,9 +330,9 @@ def _batch_that_fits(images: np.ndarray, settings: TrainingSettings, device: tor
 
 def _play(images: np.ndarray, settings: TrainingSettings, device: torch.device) -> None:
     """Train without a folder, for as many steps as the settings say."""
-    players = Adversaries(settings, device)
+    game = DCGAN(settings, device)
     for number, real in enumerate(Batches(images, settings, device).from_step(0)):
-        players.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
+        game.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
 
 
 def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:

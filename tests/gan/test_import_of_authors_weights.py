@@ -15,7 +15,7 @@ from scipy.signal import convolve2d
 
 from repr_eval.cli import main
 from repr_eval.gan import authors_weights
-from repr_eval.gan.authors_weights import RELEASES, Release, import_released, slots
+from repr_eval.gan.authors_weights import RELEASES, Release, import_authors_weights, slots
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
 from repr_eval.gan.weights import load_discriminator, load_generator, save_weights
 from repr_eval.representations.discriminator import from_weights
@@ -88,7 +88,7 @@ def normalised(x: np.ndarray, gain: np.ndarray, bias: np.ndarray) -> np.ndarray:
 
 
 def test_the_discriminator_is_the_authors_function(jl: Path, d_arrays: list[np.ndarray]) -> None:
-    network, info = import_released(jl, ARCH.name, WIDTH)
+    network, info = import_authors_weights(jl, ARCH.name, WIDTH)
     x = np.random.default_rng(0).uniform(-1, 1, (4, 3, 32, 32))
     h = convolved(x, d_arrays[0], 2)
     h = np.where(h > 0, h, 0.2 * h)
@@ -107,7 +107,7 @@ def test_the_discriminator_is_the_authors_function(jl: Path, d_arrays: list[np.n
 
 def test_the_generator_is_the_authors_function(g_jl: Path) -> None:
     """A transposed convolution, by its definition: <conv(image), h> = <image, conv^T(h)> for every image."""
-    network, info = import_released(g_jl, ARCH.name, WIDTH)
+    network, info = import_authors_weights(g_jl, ARCH.name, WIDTH)
     assert isinstance(network, Generator)
     assert (network.z_dim, info.z_dim, info.z) == (Z, Z, "normal")
     arrays = [np.load(g_jl.parent / f"{g_jl.name}_{n:02d}.npy").astype(np.float64) for n in range(1, 11)]
@@ -127,13 +127,13 @@ def test_the_generator_is_the_authors_function(g_jl: Path) -> None:
 
 
 def test_unflipped_kernels_are_another_function(jl: Path) -> None:
-    network, _ = import_released(jl, ARCH.name, WIDTH)
+    network, _ = import_authors_weights(jl, ARCH.name, WIDTH)
     raw = np.load(jl.parent / f"{jl.name}_02.npy")
     assert np.array_equal(network.convs[1].weight.detach().numpy(), raw[:, :, ::-1, ::-1])  # type: ignore[operator]
 
 
 def test_a_file_of_imported_weights_comes_back_and_has_no_running_statistics(jl: Path, tmp_path: Path) -> None:
-    network, info = import_released(jl, ARCH.name, WIDTH)
+    network, info = import_authors_weights(jl, ARCH.name, WIDTH)
     save_weights(tmp_path / "d.safetensors", network, info)
     again, found = load_discriminator(tmp_path / "d.safetensors")
     assert found == info
@@ -147,10 +147,10 @@ def test_a_file_of_imported_weights_comes_back_and_has_no_running_statistics(jl:
 
 @pytest.mark.parametrize("layers", [1, 2])
 def test_the_first_layers_alone(jl: Path, tmp_path: Path, layers: int) -> None:
-    whole, _ = import_released(jl, ARCH.name, WIDTH)
+    whole, _ = import_authors_weights(jl, ARCH.name, WIDTH)
     for number in range(8, 3 * layers - 1, -1):
         (jl.parent / f"{jl.name}_{number:02d}.npy").unlink(missing_ok=True)
-    part, info = import_released(jl, ARCH.name, WIDTH, layers)
+    part, info = import_authors_weights(jl, ARCH.name, WIDTH, layers)
     assert isinstance(part, Discriminator)
     assert (part.layers, info.layers) == (layers, layers)
     for name, value in part.state_dict().items():
@@ -165,7 +165,7 @@ def test_fortran_order_and_float64_are_the_same_weights(jl: Path, d_arrays: list
     other = write_arrays(
         tmp_path / "other", jl.name, [np.asfortranarray(array.astype(np.float64)) for array in d_arrays]
     )
-    first, second = (import_released(path, ARCH.name, WIDTH)[0].state_dict() for path in (jl, other))
+    first, second = (import_authors_weights(path, ARCH.name, WIDTH)[0].state_dict() for path in (jl, other))
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -268,22 +268,22 @@ def with_nan(array: np.ndarray) -> np.ndarray:
     ],
 )  # fmt: skip
 def test_a_wrong_file_is_refused_by_name(jl: Path, damage: Callable[[Path], None], message: str) -> None:
-    import_released(jl, ARCH.name, WIDTH)
+    import_authors_weights(jl, ARCH.name, WIDTH)
     damage(jl)
     with pytest.raises(ValueError, match=message):
-        import_released(jl, ARCH.name, WIDTH)
+        import_authors_weights(jl, ARCH.name, WIDTH)
 
 
 def test_another_architecture_or_width_is_refused(jl: Path, g_jl: Path) -> None:
     with pytest.raises(ValueError, match=r"_01\.npy: is \[3, 3, 5, 5\]; dcgan32 at width 0\.05 has \[6, 3, 3, 3\]"):
-        import_released(jl, "dcgan32", WIDTH)
+        import_authors_weights(jl, "dcgan32", WIDTH)
     with pytest.raises(ValueError, match=r"_01\.npy: is \[3, 3, 5, 5\]; dcgan32-svhn at width 1 has \[64, 3, 5, 5\]"):
-        import_released(jl, ARCH.name)
+        import_authors_weights(jl, ARCH.name)
     with pytest.raises(ValueError, match=r"10_gen_params\.jl: holds a generator, which is needed whole"):
-        import_released(g_jl, ARCH.name, WIDTH, 2)
+        import_authors_weights(g_jl, ARCH.name, WIDTH, 2)
     (g_jl.parent / f"{g_jl.name}_04.npy").unlink()
     with pytest.raises(ValueError, match=r"_04\.npy \(weights of layer 1\) is missing$"):
-        import_released(g_jl, ARCH.name, WIDTH)
+        import_authors_weights(g_jl, ARCH.name, WIDTH)
 
 
 @pytest.fixture
@@ -298,12 +298,12 @@ def known(monkeypatch: pytest.MonkeyPatch, d_arrays: list[np.ndarray]) -> None:
 
 @pytest.mark.usefixtures("known")
 def test_a_release_is_known_by_its_content(jl: Path, d_arrays: list[np.ndarray]) -> None:
-    _, info = import_released(jl, ARCH.name, WIDTH)
+    _, info = import_authors_weights(jl, ARCH.name, WIDTH)
     assert (info.name, info.trained_on) == ("DCGAN, authors' weights", "house numbers")
-    assert import_released(jl, ARCH.name, WIDTH, 2)[1].name == "DCGAN, authors' weights"
+    assert import_authors_weights(jl, ARCH.name, WIDTH, 2)[1].name == "DCGAN, authors' weights"
     for number, array in enumerate(d_arrays, 1):
         np.save(jl.parent / f"{jl.name}_{number:02d}.npy", array + 0.01)
-    _, info = import_released(jl, ARCH.name, WIDTH)
+    _, info = import_authors_weights(jl, ARCH.name, WIDTH)
     assert (info.name, info.trained_on) == ("imported weights (10_discrim_params.jl)", "not known")
 
 
@@ -313,18 +313,18 @@ def test_a_release_is_refused_under_another_architectures_name(
     digests = tuple(authors_weights.digest_of(array) for array in d_arrays)
     monkeypatch.setattr(authors_weights, "RELEASES", (Release("dcgan64", "scenes", digests),))
     with pytest.raises(ValueError, match="these are the authors' weights of dcgan64 at width 1, not of dcgan32-svhn"):
-        import_released(jl, ARCH.name, WIDTH)
+        import_authors_weights(jl, ARCH.name, WIDTH)
 
 
 @pytest.mark.usefixtures("known")
 def test_a_swap_within_a_release_that_no_shape_shows_is_named(jl: Path, d_arrays: list[np.ndarray]) -> None:
     np.save(jl.parent / f"{jl.name}_06.npy", d_arrays[5][::-1])
     with pytest.raises(ValueError, match=r"_06\.npy: is not what the authors released, while others of these files"):
-        import_released(jl, ARCH.name, WIDTH)
+        import_authors_weights(jl, ARCH.name, WIDTH)
     np.save(jl.parent / f"{jl.name}_06.npy", d_arrays[6] + 2)
     np.save(jl.parent / f"{jl.name}_07.npy", d_arrays[5])
     with pytest.raises(ValueError, match=r"_06\.npy: is not what the authors released"):
-        import_released(jl, ARCH.name, WIDTH)
+        import_authors_weights(jl, ARCH.name, WIDTH)
 
 
 def test_the_commands_import_and_draw(g_jl: Path, jl: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.auxiliary_tasks import Heads, contrast_loss, rotation_loss, telling_views_apart, turned
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
 from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
@@ -204,16 +204,16 @@ def test_heads_read_the_features_of_the_last_layer_or_of_all(reads: str, expecte
 def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
     """Images that are light above and dark below: the rotation head tells their turns after a few steps."""
     settings = replace(SETTINGS, recipe=replace(SMALL_BATCHES, rotation=1.0, lr=1e-3)).resolved()
-    players = Adversaries(settings, CPU)
+    game = DCGAN(settings, CPU)
     real = torch.linspace(1, -1, 32).view(1, 1, 32, 1).expand(8, 3, 32, 32) + 0.1 * torch.randn(
         8, 3, 32, 32, generator=rng()
     )
     for number in range(30):
-        players.step(real, torch.randn(8, 5, generator=rng(number)), number)
+        game.step(real, torch.randn(8, 5, generator=rng(number)), number)
     images, turns = turned(real)
-    assert players.heads.rotation is not None
-    seen = players.heads.read(list(players.discriminator.activations(images)))
-    assert torch.equal(players.heads.rotation(seen).argmax(1), turns)
+    assert game.heads.rotation is not None
+    seen = game.heads.read(list(game.discriminator.activations(images)))
+    assert torch.equal(game.heads.rotation(seen).argmax(1), turns)
 
 
 # One step.
@@ -222,27 +222,27 @@ def test_d_learns_which_way_is_up(tmp_path: Path) -> None:
 def test_step_sizes_are_the_recipes() -> None:
     """Adam's first step is the step size in every coordinate with a gradient."""
     recipe = replace(SMALL_BATCHES, lr=1e-3, d_lr_factor=3.0)
-    players = Adversaries(replace(SETTINGS, recipe=recipe).resolved(), CPU)
-    before = {name: w.clone() for name, w in players.state().items()}
-    players.step(pictures(side=32), torch.randn(8, 5, generator=rng()), 0)
+    game = DCGAN(replace(SETTINGS, recipe=recipe).resolved(), CPU)
+    before = {name: w.clone() for name, w in game.state().items()}
+    game.step(pictures(side=32), torch.randn(8, 5, generator=rng()), 0)
     for name, lr in (("discriminator", 3e-3), ("generator", 1e-3)):
-        moved = (players.state()[f"{name}/convs.1.weight"] - before[f"{name}/convs.1.weight"]).abs()
+        moved = (game.state()[f"{name}/convs.1.weight"] - before[f"{name}/convs.1.weight"]).abs()
         assert float(moved.median()) == pytest.approx(lr, rel=1e-3)
 
 
 def test_averages_move_as_stated() -> None:
     recipe = replace(SMALL_BATCHES, d_average=0.5, g_average=0.05)
-    players = Adversaries(replace(SETTINGS, recipe=recipe).resolved(), CPU)
+    game = DCGAN(replace(SETTINGS, recipe=recipe).resolved(), CPU)
     expected = {}
     for number, decays in ((0, (0.1, 0.05)), (1, (2 / 11, 0.05)), (40, (0.5, 0.05))):
-        before = {name: w.clone() for name, w in players.state().items()}
-        players.step(pictures(side=32), torch.randn(8, 5, generator=rng()), number)
+        before = {name: w.clone() for name, w in game.state().items()}
+        game.step(pictures(side=32), torch.randn(8, 5, generator=rng()), number)
         for name, decay in zip(("discriminator", "generator"), decays, strict=True):
-            average, weight = before[f"{name}-average/convs.1.weight"], players.state()[f"{name}/convs.1.weight"]
+            average, weight = before[f"{name}-average/convs.1.weight"], game.state()[f"{name}/convs.1.weight"]
             expected[name] = decay * average + (1 - decay) * weight
-            torch.testing.assert_close(players.state()[f"{name}-average/convs.1.weight"], expected[name])
-    for name, network in (("discriminator", players.discriminator), ("generator", players.generator)):
-        published = players.published_discriminator if name == "discriminator" else players.published_generator
+            torch.testing.assert_close(game.state()[f"{name}-average/convs.1.weight"], expected[name])
+    for name, network in (("discriminator", game.discriminator), ("generator", game.generator)):
+        published = game.published_discriminator if name == "discriminator" else game.published_generator
         torch.testing.assert_close(published.state_dict()["convs.1.weight"], expected[name])
         for mine, its in zip(published.buffers(), network.buffers(), strict=True):
             assert torch.equal(mine, its)
@@ -251,12 +251,12 @@ def test_averages_move_as_stated() -> None:
 def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
     """The gradients of both updates against the same step written down, with each part's weight from EVERYTHING."""
     settings = replace(SETTINGS, recipe=EVERYTHING).resolved()
-    players, plain = Adversaries(settings, CPU), Adversaries(settings, CPU)
+    game, plain = DCGAN(settings, CPU), DCGAN(settings, CPU)
     D, G, heads = plain.discriminator, plain.generator, plain.heads
     loss, augmentation = ADVERSARIAL_LOSSES["relativistic"], EVERYTHING.augmentation
     assert augmentation is not None
     real, z, number = pictures(side=32), torch.randn(4, 5, generator=rng()), 3
-    losses = players.step(real, z, number)
+    losses = game.step(real, z, number)
 
     views = generator_for(settings.seed, "views", number)
     fake = G(z)
@@ -274,13 +274,13 @@ def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
         + 5.0 * inconsistency(on_real, on_second)
     )
     (d_loss + others).backward()
-    D = copy.deepcopy(players.discriminator).requires_grad_(False)  # G plays against the D just updated
+    D = copy.deepcopy(game.discriminator).requires_grad_(False)  # G plays against the D just updated
     g_loss = loss.of_generator(D(augmentation(real, views)), D(augmentation(fake, views)))
     g_loss.backward()
 
     assert losses.tolist() == pytest.approx([d_loss.item(), g_loss.item()], rel=1e-5)
     for name in ("discriminator", "heads", "generator"):
-        mine, its = getattr(players, name), getattr(plain, name)
+        mine, its = getattr(game, name), getattr(plain, name)
         for (parameter, found), wanted in zip(mine.named_parameters(), its.parameters(), strict=True):
             difference = (found.grad - wanted.grad).norm() / wanted.grad.norm()
             assert float(difference) < 1e-3, f"{name} {parameter}"
@@ -314,9 +314,9 @@ def test_every_choice_changes_what_is_published(tmp_path: Path, choice: dict[str
 def test_a_penalty_is_computed_every_so_many_steps() -> None:
     def after_step(number: int, **choice: Any) -> Tensor:
         recipe = replace(SMALL_BATCHES, r1_every=4, **choice)
-        players = Adversaries(replace(SETTINGS, recipe=recipe).resolved(), CPU)
-        players.step(pictures(side=32), torch.randn(8, 5, generator=rng()), number)
-        return players.discriminator.state_dict()["convs.1.weight"]
+        game = DCGAN(replace(SETTINGS, recipe=recipe).resolved(), CPU)
+        game.step(pictures(side=32), torch.randn(8, 5, generator=rng()), number)
+        return game.discriminator.state_dict()["convs.1.weight"]
 
     for number in range(5):
         assert torch.equal(after_step(number, r1=10.0), after_step(number)) is (number % 4 != 0)
@@ -353,11 +353,11 @@ def test_what_is_published_says_how_it_was_made(tmp_path: Path) -> None:
 def test_fewer_fakes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = []
 
-    def watch(players: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def watch(game: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         seen.append((len(real), len(z), number))
         return torch.tensor([1.0, 1.0])
 
-    monkeypatch.setattr(Adversaries, "step", watch)
+    monkeypatch.setattr(DCGAN, "step", watch)
     go_on(tmp_path, replace(SETTINGS, recipe=replace(SMALL_BATCHES, fakes=0.5), max_steps=3))
     assert seen == [(8, 4, 0), (8, 4, 1), (8, 4, 2)]
 

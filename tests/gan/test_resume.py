@@ -27,7 +27,7 @@ import repr_eval
 from repr_eval.cli import main
 from repr_eval.gan import checkpoint
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import PAPER, Recipe
 from repr_eval.gan.settings import EXTENDABLE, TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import TrainingFailed, train
@@ -459,16 +459,16 @@ def test_a_locked_folder_is_refused_untouched(stopped: Path) -> None:
 
 def poison(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
     """Make the `step`-th step of the process end with a NaN in G's weights or in G's loss."""
-    play, played = Adversaries.step, iter(range(1, 1000))
+    play, played = DCGAN.step, iter(range(1, 1000))
 
-    def poisoned(players: Adversaries, real: torch.Tensor, z: torch.Tensor, number: int) -> torch.Tensor:
-        losses = play(players, real, z, number)
+    def poisoned(game: DCGAN, real: torch.Tensor, z: torch.Tensor, number: int) -> torch.Tensor:
+        losses = play(game, real, z, number)
         if next(played) == step:
-            target = losses if where == "loss" else next(players.generator.parameters()).data
+            target = losses if where == "loss" else next(game.generator.parameters()).data
             target.view(-1)[-1] = float("nan")
         return losses
 
-    monkeypatch.setattr(Adversaries, "step", poisoned)
+    monkeypatch.setattr(DCGAN, "step", poisoned)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from repr_eval.cli import main
 from repr_eval.gan.finish import begin_decay
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.recipes import Recipe
 from repr_eval.gan.settings import TrainingSettings, read_settings
@@ -61,20 +61,20 @@ def test_rates_rise_stay_and_fall() -> None:
 
 def test_adam_moves_at_the_rate_of_its_step() -> None:
     # Adam's first step moves every weight that has a gradient by its rate, whatever the gradient's size.
-    players = Adversaries(paced(), CPU)
-    before = weight(players.discriminator)
-    players.step(torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 5), 0)
-    moved = (weight(players.discriminator) - before).abs()
+    game = DCGAN(paced(), CPU)
+    before = weight(game.discriminator)
+    game.step(torch.rand(8, 3, 32, 32) * 2 - 1, torch.randn(8, 5), 0)
+    moved = (weight(game.discriminator) - before).abs()
     assert float(moved.median()) == pytest.approx(0.01 / 3, rel=1e-3)
 
 
 def test_weight_decay_is_of_the_discriminator_alone_and_decoupled() -> None:
     steps = []
     for weight_decay in (0.0, 0.5):
-        players = Adversaries(paced(replace(SMALL_BATCHES, lr=0.01, weight_decay=weight_decay)), CPU)
-        before = [weight(network) for network in (players.discriminator, players.generator)]
-        players.step(torch.full((8, 3, 32, 32), 0.5), torch.ones(8, 5), 0)
-        steps.append((weight(players.discriminator), weight(players.generator)))
+        game = DCGAN(paced(replace(SMALL_BATCHES, lr=0.01, weight_decay=weight_decay)), CPU)
+        before = [weight(network) for network in (game.discriminator, game.generator)]
+        game.step(torch.full((8, 3, 32, 32), 0.5), torch.ones(8, 5), 0)
+        steps.append((weight(game.discriminator), weight(game.generator)))
     (d_plain, g_plain), (d_decayed, g_decayed) = steps
     torch.testing.assert_close(d_decayed, d_plain - 0.01 * 0.5 * before[0])
     assert (g_decayed - before[1]).abs().max() <= (g_plain - before[1]).abs().max() * 1.001
@@ -159,10 +159,10 @@ def test_the_command_finishes(tmp_path: Path) -> None:
 
 def test_a_run_starts_from_published_weights(published: Path, tmp_path: Path) -> None:
     start = read_start([str(published / name) for name in TENSORS])
-    players = Adversaries(SETTINGS.resolved(), CPU, start=start)
+    game = DCGAN(SETTINGS.resolved(), CPU, start=start)
     for name, load in zip(TENSORS, (load_discriminator, load_generator), strict=True):
         network = load(published / name)[0]
-        assert weights_hash(getattr(players, name.partition(".")[0])) == weights_hash(network)
+        assert weights_hash(getattr(game, name.partition(".")[0])) == weights_hash(network)
     go_on(tmp_path, replace(SETTINGS, max_steps=3), start=start)
     stored = read_settings(tmp_path / "settings.json").started_from
     assert stored is not None
@@ -178,16 +178,16 @@ def test_a_run_starts_from_published_weights(published: Path, tmp_path: Path) ->
 
 def test_the_generator_may_begin_anew(published: Path, tmp_path: Path) -> None:
     start = read_start([str(published / TENSORS[0])])
-    players, fresh = Adversaries(SETTINGS.resolved(), CPU, start=start), Adversaries(SETTINGS.resolved(), CPU)
-    assert weights_hash(players.generator) == weights_hash(fresh.generator)
-    assert weights_hash(players.discriminator) != weights_hash(fresh.discriminator)
+    game, fresh = DCGAN(SETTINGS.resolved(), CPU, start=start), DCGAN(SETTINGS.resolved(), CPU)
+    assert weights_hash(game.generator) == weights_hash(fresh.generator)
+    assert weights_hash(game.discriminator) != weights_hash(fresh.discriminator)
     assert start.description["anew"] == ["heads", "optimisers", "generator"]
 
 
 def test_averages_start_from_the_weights_too(published: Path) -> None:
     averaged = replace(SETTINGS, recipe=replace(SMALL_BATCHES, d_average=0.9)).resolved()
-    players = Adversaries(averaged, CPU, start=read_start([str(published / TENSORS[0])]))
-    assert weights_hash(players.published_discriminator) == weights_hash(players.discriminator)
+    game = DCGAN(averaged, CPU, start=read_start([str(published / TENSORS[0])]))
+    assert weights_hash(game.published_discriminator) == weights_hash(game.discriminator)
 
 
 def test_a_started_run_resumes_to_the_bit_and_needs_the_weights_no_more(published: Path, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from repr_eval.gan import training
 from repr_eval.gan.batches import Batches
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.samples import generate, grid
@@ -69,14 +69,14 @@ class PlainGame:
 @pytest.mark.parametrize("arch", ["dcgan32", "dcgan32-svhn", "dcgan64"])
 def test_steps_are_those_of_the_plain_game(arch: str) -> None:
     settings = with_settings(arch=arch, z=None).resolved()
-    players, plain = Adversaries(settings, CPU), PlainGame(settings)
+    game, plain = DCGAN(settings, CPU), PlainGame(settings)
     size, rng = architecture_named(arch).image_size, torch.Generator().manual_seed(0)
     for step in range(3):
         real = torch.rand(8, 3, size, size, generator=rng) * 2 - 1
         z = torch.randn(8, 5, generator=rng)
-        losses = players.step(real, z, step).tolist()
+        losses = game.step(real, z, step).tolist()
         assert losses == pytest.approx(plain.step(real, z), rel=1e-4)
-    for mine, other in ((players.discriminator, plain.D), (players.generator, plain.G)):
+    for mine, other in ((game.discriminator, plain.D), (game.generator, plain.G)):
         for (name, one), two in zip(mine.named_parameters(), other.parameters(), strict=True):
             # A step of Adam is about lr = 2e-4; rounding may turn the sign of a gradient that is nearly nothing.
             assert float(((one - two).abs() > 2e-5).float().mean()) < 0.01, name
@@ -84,12 +84,12 @@ def test_steps_are_those_of_the_plain_game(arch: str) -> None:
 
 def test_running_statistics_of_d_follow_real_images_only() -> None:
     settings = SETTINGS.resolved()
-    players, alone = Adversaries(settings, CPU), Discriminator(architecture_named(settings.arch), settings.width)
-    alone.load_state_dict(players.discriminator.state_dict())
+    game, alone = DCGAN(settings, CPU), Discriminator(architecture_named(settings.arch), settings.width)
+    alone.load_state_dict(game.discriminator.state_dict())
     real = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
     alone(real)  # in training mode: moves the running statistics by this batch's
-    players.step(real, torch.zeros(8, 5), 0)
-    for norm, expected in zip(players.discriminator.norms, alone.norms, strict=True):
+    game.step(real, torch.zeros(8, 5), 0)
+    for norm, expected in zip(game.discriminator.norms, alone.norms, strict=True):
         found, wanted = norm.state_dict(), expected.state_dict()
         torch.testing.assert_close(found["running_mean"], wanted["running_mean"])
         torch.testing.assert_close(found["running_var"], wanted["running_var"])
@@ -103,12 +103,12 @@ def batches_of(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, **options: Any) 
     """The real batches that a run plays with."""
     seen: list[Tensor] = []
 
-    def watch(players: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def watch(game: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         seen.append(real)
         return torch.tensor([1.0, 1.0])
 
     with monkeypatch.context() as patch:
-        patch.setattr(Adversaries, "step", watch)
+        patch.setattr(DCGAN, "step", watch)
         go_on(tmp_path, **options)
     return seen
 
@@ -224,11 +224,11 @@ def test_an_epochs_order_is_a_permutation_of_its_own() -> None:
 def test_every_step_has_noise_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen: list[Tensor] = []
 
-    def watch(players: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def watch(game: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         seen.append(z)
         return torch.tensor([1.0, 1.0])
 
-    monkeypatch.setattr(Adversaries, "step", watch)
+    monkeypatch.setattr(DCGAN, "step", watch)
     go_on(tmp_path)
     assert len({tuple(z.flatten().tolist()) for z in seen}) == len(seen) == 15
     assert {z.shape for z in seen} == {(8, 5)}
@@ -325,7 +325,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, d_losses: dict[int, float]) -> Non
     """A game without play: D's loss is 1 but for the given steps' of the process."""
     steps = iter(range(1, 10_000))
     monkeypatch.setattr(
-        Adversaries, "step", lambda self, real, z, number: torch.tensor([d_losses.get(next(steps), 1.0), 5.0])
+        DCGAN, "step", lambda self, real, z, number: torch.tensor([d_losses.get(next(steps), 1.0), 5.0])
     )
 
 
@@ -347,7 +347,7 @@ def test_a_moment_of_low_loss_is_not_a_collapse(monkeypatch: pytest.MonkeyPatch,
 
 def test_a_collapse_is_seen_however_often_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(training, "COLLAPSE_WINDOW", 4)
-    monkeypatch.setattr(Adversaries, "step", lambda self, real, z, number: torch.tensor([1e-4, 5.0]))
+    monkeypatch.setattr(DCGAN, "step", lambda self, real, z, number: torch.tensor([1e-4, 5.0]))
     for _ in range(3):
         go_on(tmp_path, stop=after(1))
     with pytest.raises(TrainingFailed, match="step 4: D's loss has collapsed"):
@@ -415,21 +415,21 @@ def test_checkpoints_need_a_positive_distance(tmp_path: Path) -> None:
 
 
 def test_too_little_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real_step = Adversaries.step
+    real_step = DCGAN.step
 
-    def step(self: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def step(self: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         if len(real) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
         return real_step(self, real, z, number)
 
-    monkeypatch.setattr(Adversaries, "step", step)
+    monkeypatch.setattr(DCGAN, "step", step)
     settings = with_settings(recipe=replace(SETTINGS.recipe, batch_size=8))
     with pytest.raises(TrainingFailed, match=r"ran out of memory with --batch-size 8 .*: a --batch-size of 2 fits"):
         train(images(), settings, tmp_path, device=CPU, progress=False)
 
-    def never(self: Adversaries, real: Tensor, z: Tensor, number: int) -> Tensor:
+    def never(self: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
-    monkeypatch.setattr(Adversaries, "step", never)
+    monkeypatch.setattr(DCGAN, "step", never)
     with pytest.raises(TrainingFailed, match="not even 2 images fit"):
         train(images(), settings, tmp_path, device=CPU, resume=True, progress=False)

@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.numpy import load_file
 
 from repr_eval.gan.batches import Batches
-from repr_eval.gan.game import Adversaries
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.system.random_streams import draw_noise, generator_for
@@ -85,12 +85,12 @@ def test_ranks_train_on_a_folder_that_the_first_packs(tmp_path: Path) -> None:
 
 def moments_alone(number: int, count: int, images: np.ndarray, settings: TrainingSettings) -> dict[str, np.ndarray]:
     """Adam's first moments had rank `number` of `count` played without the others: its share, its views."""
-    players, noise = Adversaries(settings, CPU), (settings.recipe.n_fakes, settings.z_dim or 0, settings.z or "")
+    game, noise = DCGAN(settings, CPU), (settings.recipe.n_fakes, settings.z_dim or 0, settings.z or "")
     for step, real in enumerate(Batches(images, settings, CPU).from_step(0)):
         z = draw_noise(*noise, generator_for(settings.seed, "noise", step))
         # Alone, a step's number is that of its views; together, each step has as many views as there are ranks.
-        players.step(real.chunk(count)[number], z.chunk(count)[number], step * count + number)
-    return {name: value.numpy() for name, value in players.state().items() if name.endswith("/exp_avg")}
+        game.step(real.chunk(count)[number], z.chunk(count)[number], step * count + number)
+    return {name: value.numpy() for name, value in game.state().items() if name.endswith("/exp_avg")}
 
 
 def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path: Path) -> None:
