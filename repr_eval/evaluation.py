@@ -19,7 +19,7 @@ from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.fitted import LEARNED
 from repr_eval.representations.store import has, remove, stored_features
 from repr_eval.system.provenance import commit, machine, versions
-from repr_eval.system.ranks import Done, here, part
+from repr_eval.system.ranks import Done, current, leave
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 
@@ -99,11 +99,11 @@ def extracted(data: LabelledImages, representation: Representation, place: Place
     if LEARNED in adapted.description.settings:
         _forget_halves(data, adapted.description, place)
     train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
-    ranks = here()
+    ranks = current()
     ranks.wait()
     if not ranks.first:
         raise Done  # several ranks share the extraction alone
-    part()
+    leave()
     return Extracted(data, adapted.description, train, test, time.perf_counter() - started)
 
 
@@ -156,9 +156,9 @@ def _forget_halves(data: LabelledImages, description: Description, place: Place)
     """
     keys = [_key(split, description, place) for split in (data.train, data.test)]
     there = [has(place.store, key) for key in keys]
-    if any(there) and not all(there) and here().first:
+    if any(there) and not all(there) and current().first:
         remove(place.store, keys[there.index(True)])
-    here().wait()
+    current().wait()
 
 
 def _key(split: Split, description: Description, place: Place) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from repr_eval.gan.training import SETTINGS, check_folder, train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.system.random_streams import draw_noise, generator_for
-from repr_eval.system.ranks import here
+from repr_eval.system.ranks import current
 
 
 class _Signals:
@@ -117,7 +117,7 @@ def train_gan(
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     asked_for = TrainingSettings(
         data=data, data_sha256="", n_images=sys.maxsize, arch=arch, width=width, epochs=epochs, max_steps=max_steps,
-        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=here().count,
+        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=current().count,
         recipe=replace(recipe_named(recipe), **chosen), started_from=_started_from(start, out, resume),
     ).resolved()  # fmt: skip
     if start:
@@ -133,7 +133,7 @@ def train_gan(
         asked_for, data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images)
     ).resolved()
     if dry_run:
-        if here().first:
+        if current().first:
             click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
     _train(found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
@@ -155,10 +155,10 @@ def _train(images: np.ndarray, settings: TrainingSettings, out: Path, **how: Any
     """Train until the run or somebody ends it; exits with 128 and the signal's number in the second case."""
     with _graceful_stop() as signals:
         result = train(images, settings, out, stop=lambda: signals.received is not None, **how)
-    if here().first:
+    if current().first:
         click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
     if not result.finished:
-        if here().first:
+        if current().first:
             click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
         raise SystemExit(128 + (signals.received or signal.SIGINT))
 
@@ -193,15 +193,15 @@ def finish_gan(
     images = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
     if images.sha256 != settings.data_sha256:
         raise ValueError(f"--data {data}: not the images that {run} is trained on ({settings.data})")
-    if here().first:
+    if current().first:
         settings = begin_decay(run, out, steps)
-    here().wait()
+    current().wait()
     _train(images.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every)
 
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:
     """The images to train on; of several ranks the first packs a folder, before the others read what it packed."""
-    ranks = here()
+    ranks = current()
     if not ranks.first:
         ranks.wait()
     found = unlabelled_images(data, size, data_dir, cache=out)

@@ -243,7 +243,7 @@ class DCGAN:
 
     def _update(self, name: str, loss: Tensor) -> None:
         self.optimisers[name].zero_grad(set_to_none=True)
-        with self.ranks.at_hand():
+        with self.ranks.collective():
             loss.backward()
         self.optimisers[name].step()
 

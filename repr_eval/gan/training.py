@@ -36,7 +36,7 @@ from repr_eval.gan.start import Start
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.system.files import naming, write_text
 from repr_eval.system.random_streams import draw_noise, generator_for
-from repr_eval.system.ranks import Ranks, here
+from repr_eval.system.ranks import Ranks, current
 
 SAMPLES = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
@@ -207,7 +207,7 @@ class _Run:
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
         losses = _cut_log(self.out / LOG, self.step) if self.ranks.first else []
-        self.log.recent.extend(self.ranks.told(losses))
+        self.log.recent.extend(self.ranks.broadcast(losses))
 
     def advance(self, real: Tensor) -> None:
         s = self.settings
@@ -282,7 +282,7 @@ def train(
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
     on NaN or collapse. Of several ranks (`repr_eval.system.ranks`) each calls it; the first one writes.
     """
-    ranks = here()
+    ranks = current()
     settings = replace(settings, ranks=ranks.count, started_from=start.description if start else settings.started_from)
     settings = settings.resolved()
     if start:

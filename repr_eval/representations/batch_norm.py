@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from repr_eval.gan.networks import LEAK, Discriminator
 from repr_eval.representations.batched import to_network
-from repr_eval.system.ranks import here
+from repr_eval.system.ranks import current
 
 BN_MODES = ("recomputed", "at-hand", "running")
 BN_BATCH = 128  # batch over which statistics are recomputed [released code, svhn_semisup_analysis.py]
@@ -28,7 +28,7 @@ def recompute_statistics(
     """
     network = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [norm for norm in network.norms if isinstance(norm, nn.BatchNorm2d)]
-    starts, ranks = range(0, len(images), BN_BATCH), here()
+    starts, ranks = range(0, len(images), BN_BATCH), current()
     found = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
     mine = starts[ranks.number :: ranks.count]
     for start in tqdm(mine, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):

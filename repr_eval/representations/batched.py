@@ -8,7 +8,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from repr_eval.images.scale import to_unit
-from repr_eval.system.ranks import here
+from repr_eval.system.ranks import current
 
 
 def fill_in_blocks(
@@ -18,7 +18,7 @@ def fill_in_blocks(
 
     Of several ranks each fills the rows of its share of the blocks.
     """
-    ranks = here()
+    ranks = current()
     starts = range(0, len(images), block)[ranks.number :: ranks.count]
     for start in tqdm(starts, desc="features", unit="block", disable=not progress, delay=2, leave=False):
         made = features(images[start : start + block])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import check_size, fill_in_blocks
-from repr_eval.system.ranks import here
+from repr_eval.system.ranks import current
 
 LEARNED = "learned_from"  # the setting of a description that holds the fingerprint of the images learned from
 Settings = TypeVar("Settings")
@@ -62,7 +62,7 @@ class Fitted(ABC):
         if LEARNED not in self.description.settings:
             raise ValueError(f"{self.description.method} is to be trained first: call adapted(train_images, ...)")
         check_size(images, self.image_size, self.description.method)
-        if here().count > 1:
+        if current().count > 1:
             raise ValueError(f"{self.description.method} is trained by one process: run it without torchrun")
         if self._train_images is not None:
             self.fit(self._train_images)

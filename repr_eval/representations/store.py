@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from repr_eval.system.files import replacing, write_text
-from repr_eval.system.ranks import here
+from repr_eval.system.ranks import current
 
 STALE_SECONDS = 24 * 3600
 VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers
@@ -40,14 +40,14 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     """
     path = folder / f"{key_of(settings)}.npy"
     dtype = np.dtype(settings["precision"])
-    found, ranks = _open(path, shape, dtype), here()
-    if ranks.told(found is not None):
+    found, ranks = _open(path, shape, dtype), current()
+    if ranks.broadcast(found is not None):
         found = _open(path, shape, dtype) if found is None else found
         if found is None:
             raise OSError(f"{path}: the first rank has found these features and rank {ranks.number} has not")
         return found
     with replacing(path) if ranks.first else nullcontext(path) as own:
-        partial = ranks.told(own)
+        partial = ranks.broadcast(own)
         if ranks.first:
             _remove_stale(folder)
             _check_space(partial, shape[0] * shape[1] * dtype.itemsize)

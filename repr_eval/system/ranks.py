@@ -45,16 +45,16 @@ class Ranks:
 
     def wait(self) -> None:
         """Until all ranks are here."""
-        self.told(None)
+        self.broadcast(None)
 
-    def told(self, value: T) -> T:
-        """The first rank's `value`, on every rank."""
+    def broadcast(self, value: T) -> T:
+        """Broadcast rank 0's `value`: every rank returns it."""
         if self.count == 1:
             return value
         import torch.distributed as dist
 
         values = [value]
-        with self.at_hand():
+        with self.collective():
             dist.broadcast_object_list(values, device=_cpu())
         return values[0]
 
@@ -73,12 +73,12 @@ class Ranks:
         import torch.distributed as dist
 
         total = values.detach().to("cpu", copy=True)
-        with self.at_hand():
+        with self.collective():
             dist.all_reduce(total)
         return total
 
     @contextmanager
-    def at_hand(self) -> Iterator[None]:
+    def collective(self) -> Iterator[None]:
         """Say it in one line, as RankLost, where talking to the others fails within the block."""
         try:
             yield
@@ -91,7 +91,7 @@ class Ranks:
 ALONE = Ranks()
 
 
-def here() -> Ranks:
+def current() -> Ranks:
     """What this process is at the moment."""
     if not _started_by_torchrun():
         return ALONE
@@ -114,16 +114,16 @@ def joined() -> Iterator[None]:
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield
-        here().wait()  # who leaves while others still talk makes them fail
+        current().wait()  # who leaves while others still talk makes them fail
     finally:
-        part()
+        leave()
 
 
 def _started_by_torchrun() -> bool:
     return os.environ.get("WORLD_SIZE", "1") != "1" and "LOCAL_RANK" in os.environ
 
 
-def part() -> None:
+def leave() -> None:
     """Leave the job; from now on this process works alone."""
     import torch.distributed as dist
 

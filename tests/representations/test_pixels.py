@@ -83,6 +83,6 @@ def test_images_that_are_all_alike_cannot_be_whitened() -> None:
 def test_what_is_learned_is_learned_by_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     train = coloured_noise(60, 0)
     model = WhitenedPixels(image_size=4, progress=False).adapted(train, "print")
-    monkeypatch.setattr("repr_eval.representations.fitted.here", lambda: Ranks(0, 2))
+    monkeypatch.setattr("repr_eval.representations.fitted.current", lambda: Ranks(0, 2))
     with pytest.raises(ValueError, match=r"pixels whitened \(ZCA\) is trained by one process: run it without torchrun"):
         features(model, train)

@@ -111,7 +111,7 @@ def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path
 AVERAGING = """
 import copy, torch
 from repr_eval.gan.game import _averaging
-from repr_eval.system.ranks import here, joined
+from repr_eval.system.ranks import current, joined
 
 def work(ranks):
     torch.manual_seed(0)
@@ -123,10 +123,10 @@ def work(ranks):
     torch.testing.assert_close(network.weight.grad, whole.weight.grad)
     assert ranks.count == 2
     assert ranks.any(ranks.number == 1) and not ranks.any(False)
-    assert ranks.told(ranks.number) == 0
+    assert ranks.broadcast(ranks.number) == 0
 
 with joined():
-    work(here())
+    work(current())
 """
 
 
