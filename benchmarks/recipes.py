@@ -95,6 +95,11 @@ TRIED: dict[str, Recipe] = {
     "cheap-paced-fast": replace(CHEAP, warmup=200, decay=0.3, d_lr_factor=5.0),
     "cheap-paced-faster": replace(CHEAP, warmup=200, decay=0.3, d_lr_factor=10.0),
     "cheap-slow-mean": replace(CHEAP, beta1=0.9),
+    "cheap-rare": replace(CHEAP, game_every=8),
+    "cheap-large": replace(CHEAP, batch_size=256, lr=4e-4),
+    "cheap-20-detached": replace(CHEAP, views=replace(VIEWS, size=20), game_shapes_features=False),
+    "cheap-20-large": replace(CHEAP, views=replace(VIEWS, size=20), batch_size=256, lr=4e-4),
+    "cheap-16": replace(CHEAP, views=replace(VIEWS, size=16)),
     "cheap-decay": replace(CHEAP, weight_decay=0.05),
     **RECIPES,
 }
