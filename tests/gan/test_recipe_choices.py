@@ -11,10 +11,10 @@ import torch
 from dying_training import SETTINGS, SMALL_BATCHES, after, go_on
 from torch import Tensor
 
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import YIQ, Augmentation, _hue_turned
+from repr_eval.gan.auxiliary_tasks import Heads, telling_many_apart, telling_views_apart, turned
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import Recipe
-from repr_eval.gan.tasks import Heads, telling_many_apart, telling_views_apart, turned
 
 CPU = torch.device("cpu")
 CHEAP = replace(
@@ -29,8 +29,8 @@ def rng(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def players_of(recipe: Recipe) -> Adversaries:
-    return Adversaries(replace(SETTINGS, recipe=recipe).resolved(), CPU)
+def game_of(recipe: Recipe) -> DCGAN:
+    return DCGAN(replace(SETTINGS, recipe=recipe).resolved(), CPU)
 
 
 def real_and_noise(fakes: int = 8) -> tuple[Tensor, Tensor]:
@@ -110,7 +110,7 @@ def test_telling_many_views_apart_by_hand() -> None:
 def test_two_views_are_told_apart_as_simclr_does_and_more_by_means() -> None:
     heads = Heads((4, 6), replace(CHEAP, rotation=0.0))
     maps = [torch.randn(8, 6, side, side, generator=rng(side)) for side in (3, 3, 2, 2)]
-    from repr_eval.gan.tasks import contrast_loss
+    from repr_eval.gan.auxiliary_tasks import contrast_loss
 
     assert heads.projection is not None
     heads.projection.eval()
@@ -125,16 +125,16 @@ def test_two_views_are_told_apart_as_simclr_does_and_more_by_means() -> None:
 
 def test_a_cheap_step_is_the_sum_of_its_parts() -> None:
     """D's gradient in a step with the game against the same step written down."""
-    players, plain = players_of(CHEAP), players_of(CHEAP)
+    game, plain = game_of(CHEAP), game_of(CHEAP)
     D, G, heads = plain.discriminator, plain.generator, plain.heads
     assert CHEAP.views
     assert CHEAP.small_views
     assert heads.projection is not None
     assert heads.rotation is not None
     real, z = real_and_noise(4)
-    players.step(real, z, 0)
+    game.step(real, z, 0)
 
-    from repr_eval.gan.randomness import generator_for
+    from repr_eval.system.random_streams import generator_for
 
     views = generator_for(plain.settings.seed, "views", 0)
     first = list(D.activations(CHEAP.views(real, views)))
@@ -151,7 +151,7 @@ def test_a_cheap_step_is_the_sum_of_its_parts() -> None:
         + telling_many_apart(torch.stack([heads.projection(h.mean((2, 3))) for h in read]), 0.2)
     )  # fmt: skip
     loss.backward()
-    for mine, its in ((players.discriminator, D), (players.heads, heads)):
+    for mine, its in ((game.discriminator, D), (game.heads, heads)):
         for (name, parameter), wanted in zip(mine.named_parameters(), its.parameters(), strict=True):
             assert parameter.grad is not None
             assert wanted.grad is not None
@@ -159,25 +159,25 @@ def test_a_cheap_step_is_the_sum_of_its_parts() -> None:
 
 
 def test_between_games_g_rests_and_d_learns_its_tasks() -> None:
-    players = players_of(CHEAP)
+    game = game_of(CHEAP)
     real, z = real_and_noise(4)
-    assert players.step(real, z, 0).shape == (2,)
-    before = {name: tensor.clone() for name, tensor in players.state().items()}
+    assert game.step(real, z, 0).shape == (2,)
+    before = {name: tensor.clone() for name, tensor in game.state().items()}
     for number in (1, 2):
-        assert players.step(real, z, number).shape == (0,)
-    changed = {name.split("/")[0] for name, tensor in players.state().items() if not torch.equal(tensor, before[name])}
+        assert game.step(real, z, number).shape == (0,)
+    changed = {name.split("/")[0] for name, tensor in game.state().items() if not torch.equal(tensor, before[name])}
     assert changed == {"discriminator", "discriminator-average", "heads", "adam-discriminator"}
     dense = "discriminator/dense.weight"
-    assert not torch.equal(players.state()["discriminator/convs.0.weight"], before["discriminator/convs.0.weight"])
-    assert torch.equal(players.state()[dense], before[dense])  # the game alone moves it
-    assert players.step(real, z, 3).shape == (2,)
+    assert not torch.equal(game.state()["discriminator/convs.0.weight"], before["discriminator/convs.0.weight"])
+    assert torch.equal(game.state()[dense], before[dense])  # the game alone moves it
+    assert game.step(real, z, 3).shape == (2,)
 
 
 def test_a_game_that_does_not_shape_features_moves_the_logit_alone() -> None:
-    players = players_of(replace(SMALL_BATCHES, game_shapes_features=False))
-    before = {name: tensor.clone() for name, tensor in players.state().items()}
-    players.step(*real_and_noise(), 0)
-    moved = {name for name, tensor in players.state().items() if not torch.equal(tensor, before.get(name, tensor))}
+    game = game_of(replace(SMALL_BATCHES, game_shapes_features=False))
+    before = {name: tensor.clone() for name, tensor in game.state().items()}
+    game.step(*real_and_noise(), 0)
+    moved = {name for name, tensor in game.state().items() if not torch.equal(tensor, before.get(name, tensor))}
     weights = {name for name in moved if name.startswith("discriminator/") and name.endswith("weight")}
     assert weights == {"discriminator/dense.weight"}
     assert any(name.startswith("generator/convs") for name in moved)  # G learns through D all the same
