@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from repr_eval.gan import checkpoint, training
+from repr_eval.gan import checkpoint, run_folder
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings
@@ -109,7 +109,7 @@ def arm(fault: str, n: int) -> None:
     elif fault == "log":  # ... the start of an entry of the log is written; nothing else is appended to
         opened: Callable[..., Any] = open
         dying = nth_time(n, opened, start_of_an_entry)
-        vars(training)["open"] = lambda path, mode: (dying if mode == "a" else opened)(path, mode)
+        vars(run_folder)["open"] = lambda path, mode: (dying if mode == "a" else opened)(path, mode)
     else:
         raise ValueError(fault)
 

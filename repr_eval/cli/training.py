@@ -19,10 +19,11 @@ from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import RECIPES, recipe_named
+from repr_eval.gan.run_folder import SETTINGS, check_folder
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.gan.start import Start, read_start
-from repr_eval.gan.training import SETTINGS, check_folder, train
+from repr_eval.gan.training import train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.system.random_streams import draw_noise, generator_for

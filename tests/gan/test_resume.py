@@ -29,8 +29,9 @@ from repr_eval.gan import checkpoint
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import PAPER, Recipe
+from repr_eval.gan.run_folder import TrainingFailed
 from repr_eval.gan.settings import EXTENDABLE, TrainingSettings, read_settings, settings_from_json
-from repr_eval.gan.training import TrainingFailed, train
+from repr_eval.gan.training import train
 
 CPU = torch.device("cpu")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(repr_eval.__file__).parents[1])}

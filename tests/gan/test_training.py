@@ -14,14 +14,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from repr_eval.gan import training
+from repr_eval.gan import run_folder
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
 from repr_eval.gan.recipes import PAPER
+from repr_eval.gan.run_folder import TrainingFailed
 from repr_eval.gan.samples import generate, grid
 from repr_eval.gan.settings import TrainingSettings
-from repr_eval.gan.training import TrainingFailed, train
+from repr_eval.gan.training import train
 from repr_eval.gan.weights import load_discriminator, load_generator
 from repr_eval.system.random_streams import draw_noise, epoch_order, generator_for
 
@@ -330,7 +331,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, d_losses: dict[int, float]) -> Non
 
 
 def test_a_collapsed_loss_of_d_stops_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(training, "COLLAPSE_WINDOW", 4)
+    monkeypatch.setattr(run_folder, "COLLAPSE_WINDOW", 4)
     scripted(monkeypatch, dict.fromkeys(range(5, 16), 1e-4))
     with pytest.raises(TrainingFailed, match=r"step 8: D's loss has collapsed \(mean 0\.0001 over 4 steps\).*Try"):
         go_on(tmp_path)
@@ -340,13 +341,13 @@ def test_a_collapsed_loss_of_d_stops_the_run(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_moment_of_low_loss_is_not_a_collapse(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(training, "COLLAPSE_WINDOW", 4)
+    monkeypatch.setattr(run_folder, "COLLAPSE_WINDOW", 4)
     scripted(monkeypatch, dict.fromkeys((1, 2, 3, 5, 6, 7, 9, 10, 11, 13, 14, 15), 1e-4))
     assert go_on(tmp_path).finished
 
 
 def test_a_collapse_is_seen_however_often_the_run_is_stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(training, "COLLAPSE_WINDOW", 4)
+    monkeypatch.setattr(run_folder, "COLLAPSE_WINDOW", 4)
     monkeypatch.setattr(DCGAN, "step", lambda self, real, z, number: torch.tensor([1e-4, 5.0]))
     for _ in range(3):
         go_on(tmp_path, stop=after(1))
