@@ -66,7 +66,7 @@ def proxy(representation: Representation, data: ProxyData) -> Score:
     adapted.fill(data.images[needed], X)
     draws, held_out = (np.searchsorted(needed, rows) for rows in (data.draws, data.held_out))
     y = data.labels[needed]
-    chosen = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)
-    others = fit_draws(X, y, list(draws[1:]), chosen.C, TOL, progress=False)
-    correct = [*chosen.correct[chosen.C], *count_correct(others, X, y, held_out)]
-    return Score(chosen.C, correct, chosen.n, chosen.at_edge)
+    validation = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)
+    others = fit_draws(X, y, list(draws[1:]), validation.C, TOL, progress=False)
+    correct = [*validation.correct[validation.C], *count_correct(others, X, y, held_out)]
+    return Score(validation.C, correct, validation.n, validation.at_edge)

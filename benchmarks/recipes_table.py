@@ -106,9 +106,9 @@ def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
+    measured = table[table.recipe.isin(names) & table.accuracy.notna()]
     colours = itertools.count()
-    for (width, name, precision), runs in chosen.groupby(["width", "recipe", "precision"]):
+    for (width, name, precision), runs in measured.groupby(["width", "recipe", "precision"]):
         means = 100 * runs.groupby("images_seen").accuracy.mean()
         if means.index.max() == 0:
             axes.axhline(means[0], color="grey", linestyle="--", linewidth=1)

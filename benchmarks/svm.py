@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS, Task
 from benchmarks.svm_report import write_report
-from repr_eval.evaluation import Place, features_of
+from repr_eval.evaluation import Folders, features_of
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import cache_folder, data_root
 from repr_eval.representations.discriminator import untrained
@@ -124,7 +124,7 @@ def _features(data_dir: Path | None, store: Path) -> Path:
     data = load_cifar10(data_root(data_dir))
     representation = untrained("dcgan32", 1.0, 0).adapted(data.train.images, data.train.fingerprint)
     for name, split in (("train", data.train), ("test", data.test)):
-        X = features_of(split, representation, Place(store, store)).X
+        X = features_of(split, representation, Folders(store, store)).X
         np.save(folder / f"{name}-y.npy", split.labels)
         (folder / f"{name}-X.npy").unlink(missing_ok=True)
         (folder / f"{name}-X.npy").symlink_to(Path(str(X.filename)).resolve())  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from repr_eval.classifiers.selection import count_correct
-from repr_eval.evaluation import Place, extracted
+from repr_eval.evaluation import Folders, extracted
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
@@ -122,8 +122,8 @@ def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages,
     """An independent implementation: 20.1% test error, std of draws 0.3, C = 5e-4 chosen on 3,000 digits."""
     network, info = import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
     save_weights(tmp_path / "d.safetensors", network, info)
-    place = Place(tmp_path, tmp_path / "store")
-    found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), place)
+    folders = Folders(tmp_path, tmp_path / "store")
+    found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), folders)
     outcome = svhn.few_labels(found.train, found.test, labels=1000, draws=20, seed=0, progress=False)
     errors = 1 - np.array(outcome.test_correct) / outcome.n_test
     assert outcome.validation.C == 5e-4
@@ -138,8 +138,8 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
     """
     network, info = import_authors_weights(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
-    place = Place(tmp_path, tmp_path / "store")
-    found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), place)
+    folders = Folders(tmp_path, tmp_path / "store")
+    found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), folders)
     assert found.train.X.shape == (50_000, 12_288)
     model = L2SVM(C=1e-4).fit(found.train.X, found.train.y)
     test = count_correct([model], found.test.X, found.test.y)[0] / len(found.test.y)

@@ -81,8 +81,8 @@ def count_correct(
         rows = slice(start, start + BLOCK)
         similar = _similarities(queries.X, asked[rows], train.X, union, lengths)
         for number, own in enumerate(columns):
-            found = vote(similar[:, own], labels[own], ks, len(classes))
-            for k, label in found.items():
+            labels_by_k = vote(similar[:, own], labels[own], ks, len(classes))
+            for k, label in labels_by_k.items():
                 counts[k][number] += int((label == truth[rows]).sum())
     return counts
 
@@ -91,13 +91,13 @@ def vote(similar: Tensor, labels: Tensor, ks: Sequence[int], n_classes: int) -> 
     """The label int64 [b], of `labels` [M] from 0 on, that each k finds for similarities [b, M] in [-1, 1]."""
     values, nearest = similar.topk(min(max(ks), similar.shape[1]), dim=1)
     votes = torch.zeros(len(similar), n_classes, dtype=torch.float64)
-    found, before = {}, 0
+    labels_by_k, before = {}, 0
     for k in sorted(ks):
         # A similarity weighs less than any vote, however many there are.
         weights = 1 + values[:, before:k].double() / (4 * similar.shape[1])
         votes.scatter_add_(1, labels[nearest[:, before:k]], weights)
-        found[k], before = votes.argmax(1), k
-    return found
+        labels_by_k[k], before = votes.argmax(1), k
+    return labels_by_k
 
 
 def _similarities(

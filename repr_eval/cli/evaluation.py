@@ -117,19 +117,19 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
       repr-eval layers --weights random --labels-per-class 400
     """
     few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
-    job = jobs.job(data, settings)
+    job = jobs.job_of(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         option = "encoder" if settings["encoder"] else "weights"
         raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
     protocol = few.bound(job)
     images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
-    found = extracted(images, job.representation, job.place)
-    for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
-        part = found.of_layers(first, last)
-        record = measure(data, part, protocol, job.place, seed=job.seed, command=job.command, device=job.device)
+    features = extracted(images, job.representation, job.folders)
+    for first, last in [(1, last) for last in range(1, count + 1)] + [(alone, alone) for alone in range(2, count + 1)]:
+        part = features.of_layers(first, last)
+        record = measure(data, part, protocol, job.folders, seed=job.seed, command=job.command, device=job.device)
         click.echo(jobs.summary(record, TABLES[data]))
-        found = replace(found, seconds=0.0)  # the features are there now
+        features = replace(features, seconds=0.0)  # the features are there now
     jobs.reports(settings["out"])
 
 

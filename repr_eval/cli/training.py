@@ -129,15 +129,18 @@ def train_gan(
     on = options.chosen_device(device)
     if not dry_run:
         check_folder(out, resume)
-    found = _images(data, architecture_named(arch).image_size, data_dir, out)
+    unlabelled = _images(data, architecture_named(arch).image_size, data_dir, out)
     settings = replace(
-        asked_for, data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images)
+        asked_for,
+        data=data_name or unlabelled.description,
+        data_sha256=unlabelled.sha256,
+        n_images=len(unlabelled.images),
     ).resolved()
     if dry_run:
         if current().first:
             click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
-    _train(found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
+    _train(unlabelled.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
 
 
 def _given(option: str) -> bool:
@@ -191,13 +194,15 @@ def finish_gan(
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
     settings = read_settings(run / SETTINGS)
-    images = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
-    if images.sha256 != settings.data_sha256:
+    unlabelled = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
+    if unlabelled.sha256 != settings.data_sha256:
         raise ValueError(f"--data {data}: not the images that {run} is trained on ({settings.data})")
     if current().first:
         settings = begin_decay(run, out, steps)
     current().wait()
-    _train(images.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every)
+    _train(
+        unlabelled.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every
+    )
 
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:
@@ -205,10 +210,10 @@ def _images(data: str, size: int, data_dir: Path | None, out: Path) -> Unlabelle
     ranks = current()
     if not ranks.first:
         ranks.wait()
-    found = unlabelled_images(data, size, data_dir, cache=out)
+    images = unlabelled_images(data, size, data_dir, cache=out)
     if ranks.first:
         ranks.wait()
-    return found
+    return images
 
 
 @click.command("export-weights")

@@ -77,15 +77,15 @@ def slots(network: Discriminator | Generator) -> list[Slot]:
         ]
 
     discriminator = isinstance(network, Discriminator)
-    found = [] if discriminator else [weight("dense", "the dense layer"), *norm("dense_norm", "the dense layer")]
+    expected = [] if discriminator else [weight("dense", "the dense layer"), *norm("dense_norm", "the dense layer")]
     for i in range(len(network.convs)):
         layer, normed = i + 1, i - 1 if discriminator else i  # D's first layer and G's last have no batch norm
-        found.append(weight(f"convs.{i}", f"layer {layer}", layer))
+        expected.append(weight(f"convs.{i}", f"layer {layer}", layer))
         if 0 <= normed < len(network.norms):
-            found += norm(f"norms.{normed}", f"layer {layer}", layer)
+            expected += norm(f"norms.{normed}", f"layer {layer}", layer)
     if discriminator and network.dense is not None:
-        found.append(weight("dense", "the output unit"))
-    return found
+        expected.append(weight("dense", "the output unit"))
+    return expected
 
 
 def files_beside(jl: Path) -> dict[int, Path]:
@@ -95,19 +95,19 @@ def files_beside(jl: Path) -> dict[int, Path]:
     if jl.suffix != ".jl":
         raise ValueError(f"{jl}: needed is the NAME.jl that the DCGAN authors' code writes, beside its .npy files")
     pattern = re.compile(re.escape(jl.name) + r"_(\d+)\.npy")
-    found: dict[int, Path] = {}
+    files: dict[int, Path] = {}
     for path in sorted(jl.parent.iterdir()):
         if match := pattern.fullmatch(path.name):
             number = int(match[1])
-            if number == 0 or number in found:
-                why = f"there is {found[number].name} as well" if number else "arrays are numbered from 01"
+            if number == 0 or number in files:
+                why = f"there is {files[number].name} as well" if number else "arrays are numbered from 01"
                 raise ValueError(f"{path}: not a file of this set ({why}); remove the wrong one")
-            found[number] = path
-    if not found:
+            files[number] = path
+    if not files:
         raise ValueError(
             f"{jl}: no {jl.name}_01.npy and so on beside it; the .jl itself is a pickle, which repr-eval never opens"
         )
-    return found
+    return files
 
 
 def read_array(path: Path) -> np.ndarray:
@@ -219,8 +219,8 @@ def _recognise(arrays: Sequence[np.ndarray], paths: Sequence[Path]) -> Release |
         if not wrong:
             return release
         i = wrong[0]
-        place = release.digests.index(digests[i]) + 1 if digests[i] in release.digests else None
-        what = f"holds what was released as number {place}" if place else "is not what the authors released"
+        position = release.digests.index(digests[i]) + 1 if digests[i] in release.digests else None
+        what = f"holds what was released as number {position}" if position else "is not what the authors released"
         raise ValueError(f"{paths[i]}: {what}, while others of these files are as released; copy the set again")
     return None
 

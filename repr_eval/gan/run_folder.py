@@ -77,8 +77,10 @@ def prepare_folder(
         for leftover in folder.glob(".partial-*"):
             leftover.unlink()
     now = stretch(latest_step(out), device)
-    if past and now["from_step"] and (told := changes(past[-1], now)):
-        logger.warning("%s: goes on with %s: as good, but not to the last bit what it would have been", out, told)
+    if past and now["from_step"] and (differences := changes(past[-1], now)):
+        logger.warning(
+            "%s: goes on with %s: as good, but not to the last bit what it would have been", out, differences
+        )
     content = {"format": 1, "settings": settings.to_json(), "history": continued(past, now)}
     write_text(stored, json.dumps(content, indent=2) + "\n")
 

@@ -21,7 +21,7 @@ def stretch(step: int, device: torch.device) -> dict[str, Any]:
 
 def continued(past: list[dict[str, Any]], now: dict[str, Any]) -> list[dict[str, Any]]:
     """The history with `now` in it: stretches of which nothing is left are dropped, one like the last is its part."""
-    past = [one for one in past if one["from_step"] < now["from_step"]]
+    past = [stage for stage in past if stage["from_step"] < now["from_step"]]
     if past and past[-1] | {"from_step": 0} == now | {"from_step": 0}:
         return past
     return [*past, now]
@@ -33,5 +33,5 @@ def changes(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return [f"{name} {old[name]} -> {new[name]}" for name in new if old[name] != new[name]]
 
 
-def _deciding(one: dict[str, Any]) -> dict[str, Any]:
-    return {"device": one["device"], "threads": one["threads"], "torch": one["versions"]["torch"]}
+def _deciding(now: dict[str, Any]) -> dict[str, Any]:
+    return {"device": now["device"], "threads": now["threads"], "torch": now["versions"]["torch"]}

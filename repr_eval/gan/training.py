@@ -70,11 +70,11 @@ class _Run:
         ).to(device)
 
     def restore(self) -> None:
-        found = load_checkpoint(self.out, self.device) if self.ranks.first else None
+        stored = load_checkpoint(self.out, self.device) if self.ranks.first else None
         self.ranks.wait()  # the first may put a damaged file aside
-        found = found or load_checkpoint(self.out, self.device)
-        if found:
-            self.step, tensors = found
+        stored = stored or load_checkpoint(self.out, self.device)
+        if stored:
+            self.step, tensors = stored
             self.game.load_state(tensors)
             self.stored_step = self.step
             if self.step % self.settings.steps_per_epoch == 0:

@@ -50,13 +50,13 @@ def unlabelled_images(
 def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
     if size != 32:
         raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
-    found: LabelledImages
+    data: LabelledImages
     if name == "digits":
-        found = load_handwritten_digits()
+        data = load_handwritten_digits()
     else:
-        found = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
-    digest = hashlib.sha256(found.train.images.tobytes()).hexdigest()
-    return UnlabelledImages(found.train.images, f"{found.name}, training images", digest)
+        data = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
+    digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()
+    return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
 
 
 def read_packed(path: Path, size: int) -> UnlabelledImages:

@@ -32,11 +32,11 @@ def all_labels(
     held = np.unique(train.y, return_counts=True)[1].min() // HELD_OUT
     rest, held_out = split_off(train.y, max(1, int(held)), random_state_for(f"{ALL_LABELS}/held-out", seed))
     validation = classifier.select(train, [(rest, held_out)], Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, [None], validation.C, test, progress)
     return Outcome(
         named(ALL_LABELS, Cs, classifier.grid or CS), classifier.name, len(train.y), validation, tested.correct,
-        len(test.y), tested.largest_gap, {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
+        len(test.y), tested.largest_gap, {"held_out": held_out}, selected_at - started, time.perf_counter() - selected_at,
         classifier.settings,
     )  # fmt: skip
 
@@ -60,11 +60,11 @@ def low_labels(
         rest, held_out = split_off(train.y[rows], max(1, per_class // HELD_OUT), rng)
         folds.append((rows[rest], rows[held_out]))
     validation = classifier.select(train, folds, Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
         named(LOW_LABELS, Cs, classifier.grid or CS), classifier.name, len(drawn[0]), validation, tested.correct,
         len(test.y), tested.largest_gap,
         {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
-        chosen - started, time.perf_counter() - chosen, classifier.settings,
+        selected_at - started, time.perf_counter() - selected_at, classifier.settings,
     )  # fmt: skip

@@ -20,13 +20,13 @@ def per_class_draw(labels: np.ndarray, per_class: int, rng: np.random.RandomStat
     """
     if per_class < 1:
         raise ValueError(f"{per_class} labels a class: needs at least 1")
-    chosen = []
+    drawn = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
             raise ValueError(f"class {label} has {len(members)} images, too few for a draw of {per_class} a class")
-        chosen.append(rng.permutation(members)[:per_class])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+        drawn.append(rng.permutation(members)[:per_class])
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
 def per_class_draws(

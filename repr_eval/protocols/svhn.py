@@ -45,10 +45,10 @@ def few_labels(
     tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)
     drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
     validation = classifier.select(train, [(rows, held_out) for rows in tuning], Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
         named(FEW_LABELS, Cs, classifier.grid or CS), classifier.name, labels, validation, tested.correct, len(test.y),
         tested.largest_gap, {"held_out": held_out, "tune": tuning, "draws": drawn},
-        chosen - started, time.perf_counter() - chosen, classifier.settings,
+        selected_at - started, time.perf_counter() - selected_at, classifier.settings,
     )  # fmt: skip

@@ -47,7 +47,7 @@ def layer_study(records: list[Record]) -> list[StudyRow]:
     rows = []
     for number, group in enumerate(_groups(records, ("layer_range",), lambda r: _range(r)[0] > 0)):
         for first, last, record in sorted(
-            ((*_range(r), r) for r in group), key=lambda found: (found[0] > 1, found[:2])
+            ((*_range(r), r) for r in group), key=lambda ranged: (ranged[0] > 1, ranged[:2])
         ):
             rows.append(_study_row(record, number, first_layer=first, last_layer=last))
     return rows
@@ -61,8 +61,8 @@ def batch_norm_study(records: list[Record]) -> list[StudyRow]:
         base = modes[BN_ORDER[0]].row.rate if BN_ORDER[0] in modes else None
         for mode in BN_ORDER:
             if mode in modes:
-                one = modes[mode]
-                rows.append(replace(one, difference=None if base is None else one.row.rate - base))
+                row = modes[mode]
+                rows.append(replace(row, difference=None if base is None else row.row.rate - base))
     return rows
 
 
@@ -72,8 +72,8 @@ def _has_statistics(record: Record) -> bool:
 
 def _range(record: Record) -> tuple[int, int]:
     """The first and the last of the layers that features are of, from 1; (0, 0) where a record names none."""
-    found = LAYERS.match(record.layers)
-    return (int(found[1]), int(found[2] or found[1])) if found else (0, 0)
+    match = LAYERS.match(record.layers)
+    return (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
 
 
 def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Record], bool]) -> Iterator[list[Record]]:
@@ -85,14 +85,14 @@ def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Reco
     return (group for group in groups.values() if len(group) > 1)
 
 
-def _study_row(record: Record, group: int, **place: int) -> StudyRow:
+def _study_row(record: Record, group: int, **options: int) -> StudyRow:
     measure = TABLES[family(record.protocol)]
-    return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **place)
+    return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **options)
 
 
 def to_csv(study: list[StudyRow]) -> str:
     """A study as CSV: the columns that a measured row has, and its own."""
-    flat = [asdict(one.row) | {k: v for k, v in asdict(one).items() if k != "row"} for one in study]
+    flat = [asdict(row.row) | {k: v for k, v in asdict(row).items() if k != "row"} for row in study]
     frame = pd.DataFrame(flat).drop(columns=["source", "paper_spread"]).dropna(axis=1, how="all").convert_dtypes()
     return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
@@ -100,15 +100,15 @@ def to_csv(study: list[StudyRow]) -> str:
 def panels_of_study(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     """The rows of every protocol, data set and number of labels, with these in words."""
 
-    def words(one: StudyRow) -> str:
-        return f"{one.row.protocol}: {one.row.data}, {one.row.labels:,} labels"
+    def words(line: StudyRow) -> str:
+        return f"{line.row.protocol}: {line.row.data}, {line.row.labels:,} labels"
 
     return [(title, list(rows)) for title, rows in groupby(sorted(study, key=words), words)]
 
 
 def to_markdown(study: list[StudyRow]) -> str:
     """A study as Markdown, a section for every protocol, data set and number of labels; rates in percent."""
-    extra = any(one.difference is not None for one in study)
+    extra = any(row.difference is not None for row in study)
     sections = []
     for title, rows in panels_of_study(study):
         lines = [
@@ -119,14 +119,14 @@ def to_markdown(study: list[StudyRow]) -> str:
             + "std of draws | 95% interval | of | C | record |",
             "|---|---|---|---:|---|---:|---:|" + "---:|" * extra + "---:|---|---|---:|---|",
         ]
-        lines += [_markdown_line(one, extra) for one in rows]
+        lines += [_markdown_line(row, extra) for row in rows]
         sections.append("\n".join(lines))
     return "\n\n".join(sections) + "\n"
 
 
-def _markdown_line(one: StudyRow, extra: bool) -> str:
-    row = one.row
-    difference = [None if one.difference is None else f"{100 * one.difference:+.2f}"] if extra else []
+def _markdown_line(line: StudyRow, extra: bool) -> str:
+    row = line.row
+    difference = [None if line.difference is None else f"{100 * line.difference:+.2f}"] if extra else []
     spread = None if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
     return markdown_line((
         row.method, row.trained_on, row.layers, f"{row.features:,}", row.bn, row.seed, f"{100 * row.rate:.2f}",

@@ -31,16 +31,16 @@ def methods_figure(lines: list[Compared], measure: str) -> "Figure":
 
 def _bars(axes: "Axes", panel: list[Compared]) -> None:
     names = []
-    for place, line in enumerate(panel):
+    for position, line in enumerate(panel):
         names.append(line.name)
         if line.row:
             colour = "C0" if line.classifier == L2_SVM else "C1"
-            axes.barh(place, 100 * line.row.rate, color=colour, alpha=0.75)
+            axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
             low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
             error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]
-            axes.errorbar(100 * line.row.rate, place, xerr=error, color="black", capsize=3)
+            axes.errorbar(100 * line.row.rate, position, xerr=error, color="black", capsize=3)
         if line.published is not None:
-            axes.plot([100 * line.published] * 2, [place - 0.4, place + 0.4], color="C3", linewidth=2.5)
+            axes.plot([100 * line.published] * 2, [position - 0.4, position + 0.4], color="C3", linewidth=2.5)
     axes.set_yticks(range(len(panel)), names, fontsize="small")
     axes.set_ylim(len(panel) - 0.3, -0.7)  # the first line above
     axes.grid(axis="x", alpha=0.3)
@@ -63,7 +63,7 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
     for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         for position, (name, group) in enumerate(_named_groups(rows)):
             _plot_lines(axes, group, f"C{position % 10}", name)
-        last = max(one.last_layer or 1 for one in rows)
+        last = max(line.last_layer or 1 for line in rows)
         axes.set(title=title, xlabel="layer x", ylabel=f"test {rows[0].measure}, %", xticks=range(1, last + 1))
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
@@ -72,7 +72,7 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
 
 def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     """Each group with what to call it: its method, and what else tells it from others of that method."""
-    groups = [[one for one in rows if one.group == number] for number in dict.fromkeys(one.group for one in rows)]
+    groups = [[line for line in rows if line.group == number] for number in dict.fromkeys(line.group for line in rows)]
     names = [group[0].row.method.lstrip("_") for group in groups]
     for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
         values = [getattr(group[0].row, column) for group in groups]
@@ -84,20 +84,20 @@ def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
 
 
 def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> None:
-    together = [one for one in rows if one.first_layer == 1]
-    alone = [one for one in rows if one.first_layer == one.last_layer]
+    together = [line for line in rows if line.first_layer == 1]
+    alone = [line for line in rows if line.first_layer == line.last_layer]
     for part, style, marker, words in (
         (together, "-", "o", "layers 1 to x together"),
         (alone, "--", "s", "layer x alone"),
     ):
-        part = sorted(part, key=lambda one: one.last_layer or 0)
+        part = sorted(part, key=lambda line: line.last_layer or 0)
         rate, low, high = (
-            [100 * getattr(one.row, column) for one in part] for column in ("rate", "ci95_low", "ci95_high")
+            [100 * getattr(line.row, column) for line in part] for column in ("rate", "ci95_low", "ci95_high")
         )
         below = [r - lo for r, lo in zip(rate, low, strict=True)]
         above = [hi - r for r, hi in zip(rate, high, strict=True)]
         axes.errorbar(
-            [one.last_layer or 0 for one in part], rate, [below, above],
+            [line.last_layer or 0 for line in part], rate, [below, above],
             linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
         )  # fmt: skip
 

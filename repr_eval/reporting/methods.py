@@ -107,16 +107,16 @@ def compared(records: list[Record], table: str) -> list[Compared]:
             own.setdefault(key, []).append(record)
         elif key not in best or len(record.test_correct) >= len(best[key].test_correct):
             best[key] = record
-    for place in best.keys() & own.keys():
-        wider = [record for record in own[place] if _widens(record, best[place])]
+    for key in best.keys() & own.keys():
+        wider = [record for record in own[key] if _widens(record, best[key])]
         # Of equal ones a wider grid.
-        best[place] = max([*wider, best[place]], key=lambda record: record.validation_accuracy)
+        best[key] = max([*wider, best[key]], key=lambda record: record.validation_accuracy)
     making = _seconds_of_making(records)
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
-    found = {(line.panel, line.paper) for line in lines}
+    paired = {(line.panel, line.paper) for line in lines}
     for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
         for paper in () if data.startswith(GENERATED) else paper_rows(table):
-            if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in found:
+            if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in paired:
                 lines.append(Compared(protocol, data, labels, paper.method, "", paper, _rate(paper, measure)))
     sign = 1 if measure == "error" else -1
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
@@ -139,7 +139,7 @@ def _widens(record: Record, edge: Record) -> bool:
     """Whether the grid of `record` goes on where `edge` chose the last value of its own, and did not end too early."""
     if not edge.C_at_edge or record.C_at_edge:
         return False
-    tried, wider = ([float(value) for value in one.validation_correct] for one in (edge, record))
+    tried, wider = ([float(value) for value in of.validation_correct] for of in (edge, record))
     return max(wider) > edge.C if max(tried) == edge.C else min(wider) < edge.C
 
 
@@ -158,10 +158,12 @@ def _told_apart(lines: list[Compared]) -> list[Compared]:
     def read(line: Compared) -> tuple[object, ...]:
         return line.panel, line.name, line.trained_on, line.seed
 
-    for told in ("layers", "record"):
+    for column in ("layers", "record"):
         alike = Counter(map(read, lines))
         lines = [
-            replace(line, method=f"{line.method}, {told} {getattr(line.row, told)}") if alike[read(line)] > 1 else line
+            line
+            if alike[read(line)] == 1
+            else replace(line, method=f"{line.method}, {column} {getattr(line.row, column)}")
             for line in lines
         ]
     return lines
@@ -229,6 +231,6 @@ def _markdown_line(line: Compared) -> str:
 
 
 def panels_of_lines(lines: list[Compared]) -> Iterator[tuple[str, list[Compared]]]:
-    for place, panel in groupby(lines, lambda line: line.panel):
-        protocol, data, labels = place
+    for key, panel in groupby(lines, lambda line: line.panel):
+        protocol, data, labels = key
         yield f"{protocol}: {data}, {labels:,} labels", list(panel)

@@ -23,7 +23,7 @@ class Method:
     trained_on: str
     cells: dict[Column, Compared] = field(default_factory=dict)
 
-    def place(self, columns: list[Column]) -> tuple[int, float]:
+    def order(self, columns: list[Column]) -> tuple[int, float]:
         """Sorts the best first by the leftmost column that a method has; those that have it before those without."""
         leftmost = next(number for number, column in enumerate(columns) if column in self.cells)
         line = self.cells[columns[leftmost]]
@@ -35,7 +35,7 @@ def to_markdown(lines: Iterable[Compared]) -> str:
 
     Digits that are drawn by this package have no column: they are no measure of a method.
     """
-    found: dict[tuple[str, str], Method] = {}
+    by_name: dict[tuple[str, str], Method] = {}
     columns: dict[Column, None] = {}
     # Of several seeds of one method the first, whatever it found.
     for line in sorted(lines, key=lambda line: line.seed or 0):
@@ -44,16 +44,17 @@ def to_markdown(lines: Iterable[Compared]) -> str:
         by_neighbours = line.classifier.startswith(NEIGHBOURS)
         name = line.method if by_neighbours else line.name
         column = (line.panel, by_neighbours)
-        found.setdefault((name, line.trained_on), Method(name, line.trained_on)).cells.setdefault(column, line)
+        method = by_name.setdefault((name, line.trained_on), Method(name, line.trained_on))
+        method.cells.setdefault(column, line)
         columns[column] = None
     order = sorted(columns, key=lambda column: (list(TABLES).index(family(column[0][0])), column[0], column[1]))
-    methods = sorted(found.values(), key=lambda method: method.place(order))
+    methods = sorted(by_name.values(), key=lambda method: method.order(order))
     if not methods:
         return ""
     text = [
         markdown_line(["method", "trained on", *map(_heading, order)]),
         "|---|---|" + "---:|" * len(order),
-        *(markdown_line([one.name, one.trained_on, *(_cell(one.cells.get(c)) for c in order)]) for one in methods),
+        *(markdown_line([m.name, m.trained_on, *(_cell(m.cells.get(column)) for column in order)]) for m in methods),
     ]
     return "\n".join(text) + "\n"
 

@@ -103,12 +103,12 @@ def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
 
 def newest(records: list[Record]) -> list[Record]:
     """Of records of the same measurement only the newest, oldest first."""
-    found: dict[str, Record] = {}
+    by_identity: dict[str, Record] = {}
     for record in records:
         key = json.dumps(identity(record), sort_keys=True)
-        found.pop(key, None)  # so that it stands where the newest does
-        found[key] = record
-    return list(found.values())
+        by_identity.pop(key, None)  # so that it stands where the newest does
+        by_identity[key] = record
+    return list(by_identity.values())
 
 
 def whole(record: Record) -> bool:
@@ -118,10 +118,10 @@ def whole(record: Record) -> bool:
 
 def full_method(record: Record) -> str:
     """The method, with layers and number of features where the network is not complete."""
-    chosen, _, in_all = record.layers.partition(" of ")
-    if not in_all or chosen == f"1-{in_all}" or (chosen, in_all) == ("1", "1"):
+    layers, _, in_all = record.layers.partition(" of ")
+    if not in_all or layers == f"1-{in_all}" or (layers, in_all) == ("1", "1"):
         return record.method
-    return f"{record.method}, layers {chosen} ({record.n_features:,} features)"
+    return f"{record.method}, layers {layers} ({record.n_features:,} features)"
 
 
 def table_rows(records: list[Record], table: str) -> list[Row]:

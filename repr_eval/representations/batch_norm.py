@@ -29,7 +29,7 @@ def recompute_statistics(
     network = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [norm for norm in network.norms if isinstance(norm, nn.BatchNorm2d)]
     starts, ranks = range(0, len(images), BN_BATCH), current()
-    found = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
+    moments = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
     mine = starts[ranks.number :: ranks.count]
     for start in tqdm(mine, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):
         x = to_network(images[start : start + BN_BATCH], device)
@@ -38,10 +38,10 @@ def recompute_statistics(
             if layer > 0:
                 norm = norms[layer - 1]
                 variance, mean = torch.var_mean(x, dim=(0, 2, 3), correction=0)
-                found[layer - 1][start // BN_BATCH] = torch.stack([mean, variance])
+                moments[layer - 1][start // BN_BATCH] = torch.stack([mean, variance])
                 x = F.batch_norm(x, None, None, norm.weight, norm.bias, training=True, eps=norm.eps)
             x = F.leaky_relu_(x, LEAK)
-    for norm, statistics in zip(norms, found, strict=True):
+    for norm, statistics in zip(norms, moments, strict=True):
         mean, variance = sum(ranks.sum(statistics), torch.zeros(())) / len(starts)
         norm.load_state_dict({"running_mean": mean, "running_var": variance}, strict=False)
     return network.eval()

@@ -197,9 +197,9 @@ class ExemplarCNN(Fitted):
     def fit(self, images: np.ndarray) -> None:
         s, generator = self.settings, torch.Generator().manual_seed(self.seed)
         which, centres = draw_patches(images, s.classes, s.side, generator)
-        chosen = images[which.numpy()]
-        self.colours = Colours(*(part.to(self.device) for part in colours_of(chosen)))
-        self.seeds = torch.from_numpy(chosen).to(self.device).permute(0, 3, 1, 2).contiguous()
+        sources = images[which.numpy()]
+        self.colours = Colours(*(part.to(self.device) for part in colours_of(sources)))
+        self.seeds = torch.from_numpy(sources).to(self.device).permute(0, 3, 1, 2).contiguous()
         self.centres = centres.to(self.device)
         # The samples are drawn once, as in the paper, and kept as the numbers that they are made from.
         self.numbers = torch.rand(s.classes * s.views, N_NUMBERS, generator=generator)

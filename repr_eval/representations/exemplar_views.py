@@ -131,12 +131,12 @@ def gradients(images: np.ndarray, side: int) -> Tensor:
     The patches lie at every pixel of the image, from the upper left one.
     """
     window = images.shape[1] * PATCH // side
-    found = []
+    blocks = []
     for start in range(0, len(images), 5000):
         grey = torch.from_numpy(images[start : start + 5000].mean(3, dtype=np.float32))
         across, down = grey[:, :-1, 1:] - grey[:, :-1, :-1], grey[:, 1:, :-1] - grey[:, :-1, :-1]
-        found.append(F.avg_pool2d((across.square() + down.square())[:, None], window - 1, 1)[:, 0])
-    return torch.cat(found)
+        blocks.append(F.avg_pool2d((across.square() + down.square())[:, None], window - 1, 1)[:, 0])
+    return torch.cat(blocks)
 
 
 def draw_patches(images: np.ndarray, n: int, side: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

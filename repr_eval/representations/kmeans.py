@@ -106,13 +106,13 @@ class StandardisedSums(Fitted):
 
     def standardise(self, images: np.ndarray, rng: np.random.Generator) -> None:
         """Take mean and spread of every feature from at most `STANDARDISED_BY` of `images`."""
-        chosen = images[np.sort(rng.permutation(len(images))[:STANDARDISED_BY])]
+        sample = images[np.sort(rng.permutation(len(images))[:STANDARDISED_BY])]
         total = torch.zeros(2, self.description.n_features, dtype=torch.float64, device=self.device)
-        starts = range(0, len(chosen), self.block)
+        starts = range(0, len(sample), self.block)
         for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
-            sums = self.sums(chosen[start : start + self.block]).double()
+            sums = self.sums(sample[start : start + self.block]).double()
             total += torch.stack([sums.sum(0), sums.square().sum(0)])
-        mean, square = total / len(chosen)
+        mean, square = total / len(sample)
         self.mean, self.spread = mean.float(), (square - mean.square() + SPREAD).sqrt().float()
 
 
@@ -152,9 +152,9 @@ class KMeansFeatures(StandardisedSums):
         side = image.shape[0] - PATCH + 1
         at_once = max(1, CACHED // (side * self.k)) if self.device.type == "cpu" else side
         total = torch.zeros(2, 2, self.k, device=self.device)
-        for place, half in enumerate(halves(x.view(side, side, -1), 0)):
+        for row, half in enumerate(halves(x.view(side, side, -1), 0)):
             for rows in half.split(at_once):
                 f = triangle(rows.flatten(0, 1), self.C).view(-1, side, self.k)
                 for column, part in enumerate(halves(f, 1)):
-                    total[place, column] += part.sum((0, 1))
+                    total[row, column] += part.sum((0, 1))
         return total.flatten()

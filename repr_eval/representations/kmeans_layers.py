@@ -219,8 +219,8 @@ def learn_layer(
     seeds = torch.from_numpy(rng.permutation(alive)[: settings.fields]).to(X.device)
     columns = similarity(X, seeds).topk(settings.field).indices
     learned = [
-        filters_of(SCALE * X[:, chosen], settings.field_maps, generator, settings.iterations, progress=False)
-        for chosen in tqdm(columns, desc="receptive fields", disable=not progress, delay=2, leave=False)
+        filters_of(SCALE * X[:, field], settings.field_maps, generator, settings.iterations, progress=False)
+        for field in tqdm(columns, desc="receptive fields", disable=not progress, delay=2, leave=False)
     ]
     filters, bias = torch.stack([W for W, _ in learned]), torch.stack([b[None] for _, b in learned])
     return Layer(columns, centre[columns], SCALE * scale[columns], filters, bias)
@@ -273,13 +273,13 @@ class ReceptiveFields(StandardisedSums):
         Of every image they are at different positions, all positions where there are no more than asked for.
         """
         s, depth = self.settings, len(self.further)
-        chosen = np.sort(rng.permutation(len(images))[: s.images])
+        sample = np.sort(rng.permutation(len(images))[: s.images])
         positions = s.sides(self.image_size)[depth + 1] ** 2
         each = min(s.neighbourhoods, positions)
-        drawn = torch.empty(len(chosen), each, 4 * s.counts()[depth], device=self.device)
-        starts = range(0, len(chosen), self.block)
+        drawn = torch.empty(len(sample), each, 4 * s.counts()[depth], device=self.device)
+        starts = range(0, len(sample), self.block)
         for start in tqdm(starts, desc="responses", unit="block", disable=not self.progress, delay=2, leave=False):
-            maps = self.responses(images[chosen[start : start + self.block]])[-1]
+            maps = self.responses(images[sample[start : start + self.block]])[-1]
             x = neighbourhoods(pooled(maps, s.pooling[depth])).flatten(1, 2)
             at = torch.from_numpy(rng.random((len(x), positions)).argsort(1)[:, :each]).to(self.device)
             drawn[start : start + len(x)] = x.take_along_dim(at[:, :, None], 1)

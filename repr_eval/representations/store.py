@@ -40,12 +40,12 @@ def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, in
     """
     path = folder / f"{key_of(settings)}.npy"
     dtype = np.dtype(settings["precision"])
-    found, ranks = _open(path, shape, dtype), current()
-    if ranks.broadcast(found is not None):
-        found = _open(path, shape, dtype) if found is None else found
-        if found is None:
+    stored, ranks = _open(path, shape, dtype), current()
+    if ranks.broadcast(stored is not None):
+        stored = _open(path, shape, dtype) if stored is None else stored
+        if stored is None:
             raise OSError(f"{path}: the first rank has found these features and rank {ranks.number} has not")
-        return found
+        return stored
     with replacing(path) if ranks.first else nullcontext(path) as own:
         partial = ranks.broadcast(own)
         if ranks.first:

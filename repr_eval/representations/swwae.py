@@ -178,10 +178,10 @@ class WhatWhereFeatures(AutoencoderFeatures):
 
     def fit(self, images: np.ndarray) -> None:
         super().fit(images)
-        chosen = visiting_order(len(images), min(len(images), self.settings.statistics_from), self.seed).numpy()
-        starts = range(0, len(chosen), self.training.batch)
+        sample = visiting_order(len(images), min(len(images), self.settings.statistics_from), self.seed).numpy()
+        starts = range(0, len(sample), self.training.batch)
         settle_statistics(
-            self.network, (self.to_input(images[chosen[start : start + self.training.batch]]) for start in starts)
+            self.network, (self.to_input(images[sample[start : start + self.training.batch]]) for start in starts)
         )
 
 

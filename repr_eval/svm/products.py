@@ -30,19 +30,19 @@ def library() -> ctypes.CDLL | None:
     for suffix in EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_products{suffix}")
         if path.is_file():
-            found = ctypes.CDLL(str(path))
-            if not found.products_at_hand(False):
+            compiled = ctypes.CDLL(str(path))
+            if not compiled.products_at_hand(False):
                 return None
             long, pointer, integer = ctypes.c_int64, ctypes.c_void_p, ctypes.c_int
-            found.products.argtypes = (
+            compiled.products.argtypes = (
                 integer, integer, pointer, long, pointer, long, long, long, integer, pointer, pointer, pointer, integer,
                 pointer, pointer, pointer, pointer, pointer,
             )  # fmt: skip
-            found.products_sums.argtypes = (integer, long, integer, integer, pointer, pointer, long)
-            found.products_space.argtypes = (integer, long, integer)
-            found.products_space.restype = long
-            found.products.restype = found.products_sums.restype = None
-            return found
+            compiled.products_sums.argtypes = (integer, long, integer, integer, pointer, pointer, long)
+            compiled.products_space.argtypes = (integer, long, integer)
+            compiled.products_space.restype = long
+            compiled.products.restype = compiled.products_sums.restype = None
+            return compiled
     return None
 
 

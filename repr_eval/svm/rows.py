@@ -86,12 +86,12 @@ class Rows:
         """W as a tensor of the compute type, where X is."""
         return torch.from_numpy(np.ascontiguousarray(W)).to(dtype=self.dtype, device=self.device)
 
-    def subset(self, chosen: np.ndarray) -> "Rows":
+    def subset(self, selected: np.ndarray) -> "Rows":
         """Rows `chosen` of these."""
-        index = torch.from_numpy(chosen).to(self.device)
+        index = torch.from_numpy(selected).to(self.device)
         part = copy.copy(self)
         part.index = index if self.index is None else self.index[index]
-        part.n = len(chosen)
+        part.n = len(selected)
         return part
 
     def columns(self) -> Iterator[Tensor]:
@@ -233,8 +233,8 @@ def _bfloat16_units(device: str) -> bool:
     """Whether products of bfloat16 are faster than those of float32 there."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def product(A: Tensor, B: Tensor) -> Tensor:

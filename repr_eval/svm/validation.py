@@ -98,8 +98,8 @@ def not_finite(X: Matrix, index: np.ndarray | None = None) -> ValueError | None:
     """The error for the first row of X (of those in `index`) that holds NaN or infinity; None if there is none."""
     order = np.arange(len(X)) if index is None else index
     for start in range(0, len(order), 1024):
-        chosen = order[start : start + 1024]
-        block = X[torch.from_numpy(chosen).to(X.device)].double() if isinstance(X, Tensor) else X[chosen]
+        rows_of_block = order[start : start + 1024]
+        block = X[torch.from_numpy(rows_of_block).to(X.device)].double() if isinstance(X, Tensor) else X[rows_of_block]
         values = block.cpu().numpy() if isinstance(block, Tensor) else block
         bad = ~np.isfinite(values)
         if bad.any():
@@ -109,7 +109,7 @@ def not_finite(X: Matrix, index: np.ndarray | None = None) -> ValueError | None:
                 if np.isnan(values[row, column])
                 else f"infinity or a value too large for dtype('{str(X.dtype).removeprefix('torch.')}')"
             )
-            return ValueError(f"Input X contains {kind}. The first is in row {chosen[row]}, column {column}.")
+            return ValueError(f"Input X contains {kind}. The first is in row {rows_of_block[row]}, column {column}.")
     return None
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 def versions() -> dict[str, str]:
     """The versions that a number may depend on."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in ("repr-eval", "torch", "numpy", "scikit-learn", "scipy", "pillow"):
         try:
-            found[package] = version(package)
+            installed[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed as a package"
-    return found
+            installed[package] = "not installed as a package"
+    return installed
 
 
 def machine(device: str) -> str:

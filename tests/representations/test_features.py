@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.evaluation import Place, extracted, features_of
+from repr_eval.evaluation import Folders, extracted, features_of
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
 from repr_eval.images.labelled import LabelledImages, make_split
@@ -345,7 +345,7 @@ def test_key_is_of_the_content_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def stored_key(representation: Any, images: np.ndarray, labels: list[int], folder: Path, precision: str) -> str:
     """The name of the entry that an evaluation makes for these."""
     before = set(folder.glob("*.npy"))
-    features_of(make_split(images, np.array(labels)), representation, Place(folder, folder, precision))
+    features_of(make_split(images, np.array(labels)), representation, Folders(folder, folder, precision))
     (made,) = set(folder.glob("*.npy")) - before
     return made.stem
 
@@ -445,5 +445,5 @@ def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
     split = make_split(pictures(4), np.full(4, 7))
     data = LabelledImages("sevens", split, split, tuple("0123456789"), verified=False)
     with pytest.raises(ValueError, match="sevens: all 4 training images are of class 7; two classes are needed"):
-        extracted(data, Pixels(), Place(tmp_path / "out", tmp_path))
+        extracted(data, Pixels(), Folders(tmp_path / "out", tmp_path))
     assert not list(tmp_path.iterdir())

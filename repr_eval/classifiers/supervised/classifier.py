@@ -45,9 +45,9 @@ class SupervisedCNN:
         self.search, self.seed, self.precision = search, seed, precision
         self.device = device or torch.device("cpu")
         self.arch = architecture_named(search.arch)
-        told = [search.arch, f"{search.configurations} configurations"]
-        told += [search.size] * (search.size != "published") + [precision] * (precision != "fp32")
-        self.name = f"supervised CNN ({', '.join(told)})"
+        words = [search.arch, f"{search.configurations} configurations"]
+        words += [search.size] * (search.size != "published") + [precision] * (precision != "fp32")
+        self.name = f"supervised CNN ({', '.join(words)})"
         self.grid: tuple[float, ...] | None = tuple(float(number) for number in range(search.configurations))
         tried = [asdict(configuration(seed, number, search.mirror)) for number in range(search.configurations)]
         self.settings: dict[str, Any] = {"seed": seed, "precision": precision} | asdict(search)
@@ -69,8 +69,8 @@ class SupervisedCNN:
             for fold, (rows, held_out) in enumerate(used):
                 own, asked = self._some(images, rows), self._some(images, held_out)
                 for number in numbers:
-                    found = self._labels(own, train.y[rows], number, "search", fold, asked)
-                    correct[float(number)].append(int((found == train.y[held_out]).sum()))
+                    predictions = self._labels(own, train.y[rows], number, "search", fold, asked)
+                    correct[float(number)].append(int((predictions == train.y[held_out]).sum()))
                     bar.update()
         best = max(numbers, key=lambda number: sum(correct[number]))
         return Validation(float(best), len(used[0][1]), correct, at_edge=False)
@@ -84,8 +84,8 @@ class SupervisedCNN:
         counts = []
         for draw, rows in enumerate(tqdm(draws, desc="networks", disable=not progress, leave=False)):
             own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
-            found = self._labels(own, y, number, "test", draw, asked)
-            counts.append(int((found == test.y).sum()))
+            predictions = self._labels(own, y, number, "test", draw, asked)
+            counts.append(int((predictions == test.y).sum()))
         return Tested(counts)
 
     def _some(self, images: Tensor, rows: np.ndarray) -> Tensor:

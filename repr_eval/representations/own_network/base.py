@@ -53,7 +53,7 @@ def telling(what: str) -> Iterator[None]:
 
 def _line_of(message: str) -> str:
     """The line that says most: the first, but of TorchScript's the one after the trace, `ErrorType: what`."""
-    if "Traceback of TorchScript" in message and (told := re.search(r"^[\w.]+: .*", message, re.MULTILINE)):
-        return told[0].strip()
+    if "Traceback of TorchScript" in message and (match := re.search(r"^[\w.]+: .*", message, re.MULTILINE)):
+        return match[0].strip()
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return lines[0] if lines else "no message"

@@ -32,8 +32,8 @@ class LeadingDirections:
     def __init__(self, rows: Rows, sample: int | None = None, directions: int | None = None):
         m = min(sample or min(max(SAMPLE_BOUNDS[0], rows.n // 8), SAMPLE_BOUNDS[1]), rows.n)
         r = directions or min(max(DIRECTIONS_BOUNDS[0], rows.n // 40), DIRECTIONS_BOUNDS[1])
-        chosen = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
-        part = rows.subset(chosen)
+        sample_rows = np.sort(np.random.RandomState(SEED).permutation(rows.n)[:m])
+        part = rows.subset(sample_rows)
         K = part.gram()
         self.V = _leading_directions(part, K, min(r, m // 2, rows.d))
         Z = rows.scores(self.V, rough=True)

@@ -45,11 +45,11 @@ class HessianConjugateGradients:
 
     def _forcing(self, classes: list[int], norms: Tensor) -> Tensor:
         """To which fraction of its norm each class's right-hand side is to be brought."""
-        found = []
+        fractions = []
         for k, norm in zip(classes, norms.tolist(), strict=True):
             missed = abs(norm - self.left[k]) / self.began[k] if k in self.left else FORCING_BOUNDS[1]
             if missed != missed:  # rounding has spoilt a norm
                 missed = FORCING_BOUNDS[1]
-            found.append(min(max(missed, FORCING_BOUNDS[0]), FORCING_BOUNDS[1]))
+            fractions.append(min(max(missed, FORCING_BOUNDS[0]), FORCING_BOUNDS[1]))
             self.began[k] = norm
-        return norms.new_tensor(found)
+        return norms.new_tensor(fractions)
