@@ -38,7 +38,7 @@ class Convolution:
 def discriminator_convolutions(arch: Architecture, width: float) -> list[Convolution]:
     convolutions, before, side = [], 3, arch.image_size
     for maps, (_, stride) in zip(arch.maps(width), arch.discriminator, strict=True):
-        convolutions.append(Convolution(before, maps, side, stride, arch.kernel))
+        convolutions.append(Convolution(before=before, after=maps, side=side, stride=stride, kernel=arch.kernel))
         before, side = maps, side // stride
     return convolutions
 
@@ -49,7 +49,7 @@ def generator_convolutions(arch: Architecture, width: float) -> list[Convolution
     for maps, stride in arch.generator:
         after = maps if maps == 3 else scaled(maps, width)
         side *= stride
-        convolutions.append(Convolution(after, before, side, stride, arch.kernel))
+        convolutions.append(Convolution(before=after, after=before, side=side, stride=stride, kernel=arch.kernel))
         before = after
     return convolutions
 

@@ -45,7 +45,7 @@ def proxy_data(cache: Path) -> ProxyData:
         images, labels = stored["images"], stored["labels"]
     rest, held_out = split_off(labels, HELD_OUT, random_state_for("recipes/held-out", 0))
     draws = per_class_draws(labels, LABELS, DRAWS, "recipes/draw", 0, pool=rest)
-    return ProxyData(images, labels, draws, held_out, rest[:STATISTICS])
+    return ProxyData(images=images, labels=labels, draws=draws, held_out=held_out, statistics=rest[:STATISTICS])
 
 
 @dataclass(frozen=True)

@@ -46,16 +46,16 @@ def tasks(part: str) -> Iterator[Task]:
     if part == "versus":
         for n in VERSUS:
             for contender in CONTENDERS:
-                yield Task(part, contender, n, D, K, (1e-4,))
+                yield Task(part=part, contender=contender, n=n, d=D, k=K, Cs=(1e-4,))
     elif part == "full":
-        yield Task(part, "limits", N, D, K, ())
-        yield Task(part, "repr-eval", N, D, K, (1e-4,))
-        yield Task(part, "repr-eval", N, D, K, PATH)
+        yield Task(part=part, contender="limits", n=N, d=D, k=K, Cs=())
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=(1e-4,))
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=PATH)
     elif part == "grid":
-        yield Task(part, "repr-eval", N, D, K, GRID)
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=GRID)
     else:
         for n, d, k in SCALING:
-            yield Task(part, "repr-eval", n, d, k, (1e-4,))
+            yield Task(part=part, contender="repr-eval", n=n, d=d, k=k, Cs=(1e-4,))
 
 
 def results(path: Path = RESULTS) -> list[dict[str, Any]]:

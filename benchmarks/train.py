@@ -123,7 +123,7 @@ def fixed_costs(width: float, precision: str, device: torch.device) -> dict[str,
 def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict[str, Any]:
     """One width: rounds of plain and of ours, the paper's recipe in both precisions, in turns."""
     batch = 128
-    base = TrainingSettings("noise", "0", N_IMAGES, ARCH, width, epochs=10**6)
+    base = TrainingSettings(data="noise", data_sha256="0", n_images=N_IMAGES, arch=ARCH, width=width, epochs=10**6)
     ours = {
         f"{recipe}, {precision}": Ours(replace(base, precision=precision, recipe=recipe_named(recipe)), device)
         for recipe in TIMED

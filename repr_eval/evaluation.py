@@ -47,7 +47,7 @@ class Extracted:
         """The features of layers `first` to `last` alone: views of the same arrays."""
         description, columns = self.description.of_layers(first, last), self.description.columns(first, last)
         train, test = (Features(split.X[:, columns], split.y) for split in (self.train, self.test))
-        return Extracted(self.data, description, train, test, self.seconds)
+        return Extracted(data=self.data, description=description, train=train, test=test, seconds=self.seconds)
 
 
 def evaluate(
@@ -104,7 +104,9 @@ def extracted(data: LabelledImages, representation: Representation, folders: Fol
     if not ranks.first:
         raise Done  # several ranks share the extraction alone
     leave()
-    return Extracted(data, adapted.description, train, test, time.perf_counter() - started)
+    return Extracted(
+        data=data, description=adapted.description, train=train, test=test, seconds=time.perf_counter() - started
+    )
 
 
 def measure(

@@ -51,7 +51,9 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
     few = _low_labels("cifar10", labels_per_class or LOW_LABELS, draws or LOW_DRAWS)
-    full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, None)
+    full = Run(
+        family="cifar10", protocol=cifar10.all_labels, name=cifar10.ALL_LABELS, Cs=cifar10.CS, settings={}, labels=None
+    )
     load = _loading(load_cifar10, settings)
     if everything:
         jobs.run_all([few] if labels_per_class else [full, few], load, settings)
@@ -77,7 +79,7 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
     load = _loading(load_svhn, settings)
     asked = {"labels": labels, "draws": draws}
-    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, asked, labels)
+    few = Run(family="svhn", protocol=svhn.few_labels, name=svhn.FEW_LABELS, Cs=svhn.CS, settings=asked, labels=labels)
     if everything:
         jobs.run_all([few], load, settings)
     else:
@@ -135,7 +137,14 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
 
 def _low_labels(family: str, per_class: int, draws: int) -> Run:
     settings = {"per_class": per_class, "draws": draws}
-    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class)
+    return Run(
+        family=family,
+        protocol=cifar10.low_labels,
+        name=cifar10.LOW_LABELS,
+        Cs=cifar10.CS,
+        settings=settings,
+        labels=10 * per_class,
+    )
 
 
 def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:

@@ -125,10 +125,15 @@ def job_of(family: str, settings: dict[str, Any], command: Sequence[str] | None 
     options.make_folder(store, "--store")
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
-        representation, _classifier(family, settings), _grid(settings),
-        Folders(settings["out"], store, settings["store_as"]), settings["seed"], device, layers,
-        shlex.join(["repr-eval", *(command or sys.argv[1:])]),
-    )  # fmt: skip
+        representation=representation,
+        classifier=_classifier(family, settings),
+        grid=_grid(settings),
+        folders=Folders(settings["out"], store, settings["store_as"]),
+        seed=settings["seed"],
+        device=device,
+        layers=layers,
+        command=shlex.join(["repr-eval", *(command or sys.argv[1:])]),
+    )
 
 
 def run(measurement: Run, load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:

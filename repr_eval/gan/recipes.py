@@ -94,7 +94,7 @@ VIEWS = Augmentation(crop=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0
 # same one, and which way is up; half as many fakes, from a G of half D's width, leave it the time. (There it is
 # "lean-slower": the average of G's weights changes nothing for D.)
 CONTRASTIVE = Recipe(
-    "contrastive",
+    name="contrastive",
     d_lr_factor=2.5,
     generator_width=0.5,
     fakes=0.5,

@@ -21,9 +21,9 @@ def load_handwritten_digits() -> LabelledImages:
     images = np.repeat(np.stack(large)[..., None], 3, axis=3)
     labels = bundle.target.astype(np.int64)
     return LabelledImages(
-        "handwritten digits",
-        make_split(images[:N_TRAIN], labels[:N_TRAIN]),
-        make_split(images[N_TRAIN:], labels[N_TRAIN:]),
-        CLASSES,
+        name="handwritten digits",
+        train=make_split(images[:N_TRAIN], labels[:N_TRAIN]),
+        test=make_split(images[N_TRAIN:], labels[N_TRAIN:]),
+        classes=CLASSES,
         verified=True,
     )

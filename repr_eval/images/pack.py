@@ -125,7 +125,7 @@ def _job(source: Path, size: int) -> _Job:
         length = os.stat(os.path.join(source, name)).st_size
         digest.update(f"{name}\0{length}\0".encode(errors="surrogateescape"))
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (3 * size**2)))
-    return _Job(source, names, size, digest.hexdigest(), block_rows)
+    return _Job(source=source, names=names, size=size, files_sha256=digest.hexdigest(), block_rows=block_rows)
 
 
 def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool, progress: bool) -> int:

@@ -35,10 +35,18 @@ def all_labels(
     selected_at = time.perf_counter()
     tested = classifier.test(train, [None], validation.C, test, progress)
     return Outcome(
-        named(ALL_LABELS, Cs, classifier.grid or CS), classifier.name, len(train.y), validation, tested.correct,
-        len(test.y), tested.largest_gap, {"held_out": held_out}, selected_at - started, time.perf_counter() - selected_at,
-        classifier.settings,
-    )  # fmt: skip
+        protocol=named(ALL_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=len(train.y),
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"held_out": held_out},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )
 
 
 def low_labels(
@@ -63,8 +71,15 @@ def low_labels(
     selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(LOW_LABELS, Cs, classifier.grid or CS), classifier.name, len(drawn[0]), validation, tested.correct,
-        len(test.y), tested.largest_gap,
-        {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
-        selected_at - started, time.perf_counter() - selected_at, classifier.settings,
-    )  # fmt: skip
+        protocol=named(LOW_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=len(drawn[0]),
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )

@@ -48,7 +48,15 @@ def few_labels(
     selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(FEW_LABELS, Cs, classifier.grid or CS), classifier.name, labels, validation, tested.correct, len(test.y),
-        tested.largest_gap, {"held_out": held_out, "tune": tuning, "draws": drawn},
-        selected_at - started, time.perf_counter() - selected_at, classifier.settings,
-    )  # fmt: skip
+        protocol=named(FEW_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=labels,
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"held_out": held_out, "tune": tuning, "draws": drawn},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )

@@ -117,7 +117,17 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     for protocol, data, labels in dict.fromkeys(line.panel for line in lines):
         for paper in () if data.startswith(GENERATED) else paper_rows(table):
             if (paper.protocol, paper.labels) == (protocol, labels) and ((protocol, data, labels), paper) not in paired:
-                lines.append(Compared(protocol, data, labels, paper.method, "", paper, _rate(paper, measure)))
+                lines.append(
+                    Compared(
+                        protocol=protocol,
+                        data=data,
+                        labels=labels,
+                        method=paper.method,
+                        classifier="",
+                        paper=paper,
+                        published=_rate(paper, measure),
+                    )
+                )
     sign = 1 if measure == "error" else -1
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
 
@@ -173,7 +183,16 @@ def _measured(record: Record, measure: str, making: float) -> Compared:
     row, paper = measured_row(record, measure), _counterpart(record)
     row = replace(row, seconds=(row.seconds or 0.0) - record.seconds.get("features", 0.0) + making)
     rate = None if paper is None else _rate(paper, measure)
-    return Compared(_protocol(record), row.data, record.labels, row.method, record.classifier, paper, rate, row)
+    return Compared(
+        protocol=_protocol(record),
+        data=row.data,
+        labels=record.labels,
+        method=row.method,
+        classifier=record.classifier,
+        paper=paper,
+        published=rate,
+        row=row,
+    )
 
 
 def _counterpart(record: Record) -> PaperRow | None:

@@ -42,15 +42,40 @@ _SVHN = (
 
 PAPER_ROWS = (
     *(
-        PaperRow("cifar10/all-labels/1", "CIFAR-10", method, full, None, units, 50_000, data)
+        PaperRow(
+            protocol="cifar10/all-labels/1",
+            dataset="CIFAR-10",
+            method=method,
+            accuracy=full,
+            spread=None,
+            max_units=units,
+            labels=50_000,
+            trained_on=data,
+        )
         for method, full, _, _, units, data in _CIFAR10
     ),
     *(
-        PaperRow("cifar10/per-class/1", "CIFAR-10", method, low, spread, units, 4_000, data)
+        PaperRow(
+            protocol="cifar10/per-class/1",
+            dataset="CIFAR-10",
+            method=method,
+            accuracy=low,
+            spread=spread,
+            max_units=units,
+            labels=4_000,
+            trained_on=data,
+        )
         for method, _, low, spread, units, data in _CIFAR10
     ),
     *(
-        PaperRow("svhn/few-labels/1", "SVHN", method, 1 - error, labels=1_000, of="validation" * (method == SUPERVISED))
+        PaperRow(
+            protocol="svhn/few-labels/1",
+            dataset="SVHN",
+            method=method,
+            accuracy=1 - error,
+            labels=1_000,
+            of="validation" * (method == SUPERVISED),
+        )
         for method, error in _SVHN
     ),
 )
@@ -58,10 +83,10 @@ PAPER_ROWS = (
 # What other papers print for a method under the same protocol.
 _ELSEWHERE = (
     PaperRow(
-        "cifar10/all-labels/1",
-        "CIFAR-10",
-        "1-layer K-means, 1,600 centroids [Coates, Lee & Ng 2011]",
-        0.779,
+        protocol="cifar10/all-labels/1",
+        dataset="CIFAR-10",
+        method="1-layer K-means, 1,600 centroids [Coates, Lee & Ng 2011]",
+        accuracy=0.779,
         labels=50_000,
     ),
 )

@@ -68,20 +68,62 @@ def measured_row(record: Record, measure: str) -> Row:
     supervised = record.classifier.startswith(SUPERVISED)
     trained_on = "the labelled images" if supervised else record.trained_on
     return Row(
-        record.protocol, record.dataset["name"], full_method(record), record.classifier, "measured",
-        trained_on, record.layers, record.n_features, record.max_units, record.labels, len(rates), mean, std,
-        low, high, of, None, record.C, record.C_at_edge, str(record.representation.get("bn", "")), record.seed,
-        record.largest_gap, sum(record.seconds.values()), record.id,
-    )  # fmt: skip
+        protocol=record.protocol,
+        data=record.dataset["name"],
+        method=full_method(record),
+        classifier=record.classifier,
+        source="measured",
+        trained_on=trained_on,
+        layers=record.layers,
+        features=record.n_features,
+        max_units=record.max_units,
+        labels=record.labels,
+        draws=len(rates),
+        rate=mean,
+        std_of_draws=std,
+        ci95_low=low,
+        ci95_high=high,
+        ci95_of=of,
+        paper_spread=None,
+        C=record.C,
+        C_at_edge=record.C_at_edge,
+        bn=str(record.representation.get("bn", "")),
+        seed=record.seed,
+        largest_gap=record.largest_gap,
+        seconds=sum(record.seconds.values()),
+        record=record.id,
+    )
 
 
 def paper_row(row: PaperRow, measure: str) -> Row:
     """The row of a figure printed in the paper."""
     rate = row.accuracy if measure == "accuracy" else 1 - row.accuracy
     return Row(
-        row.protocol, row.dataset, row.method, "", "paper", row.trained_on, "", None, row.max_units, row.labels, None,
-        round(rate, 6), None, None, None, "", row.spread, None, None, "", None, None, None, "",
-    )  # fmt: skip
+        protocol=row.protocol,
+        data=row.dataset,
+        method=row.method,
+        classifier="",
+        source="paper",
+        trained_on=row.trained_on,
+        layers="",
+        features=None,
+        max_units=row.max_units,
+        labels=row.labels,
+        draws=None,
+        rate=round(rate, 6),
+        std_of_draws=None,
+        ci95_low=None,
+        ci95_high=None,
+        ci95_of="",
+        paper_spread=row.spread,
+        C=None,
+        C_at_edge=None,
+        bn="",
+        seed=None,
+        largest_gap=None,
+        seconds=None,
+        record="",
+    )
 
 
 def family(protocol: str) -> str:

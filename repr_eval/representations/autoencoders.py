@@ -147,7 +147,14 @@ class AutoencoderFeatures(Fitted):
         described = {"representation": kind, **asdict(settings), "pooling": "max 4x4", "seed": seed}
         counts = tuple(count * GRID**2 for count in maps)
         description = Description(
-            method, "", f"1-{len(maps)} of {len(maps)}", sum(counts), max(maps), described, counts, len(maps)
+            method=method,
+            trained_on="",
+            layers=f"1-{len(maps)} of {len(maps)}",
+            n_features=sum(counts),
+            max_units=max(maps),
+            settings=described,
+            layer_features=counts,
+            layers_in_all=len(maps),
         )
         super().__init__(description, image_size, device, progress)
 

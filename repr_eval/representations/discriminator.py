@@ -72,9 +72,15 @@ class DiscriminatorFeatures:
             "bn": bn, "bn_eps": network.eps,
         }  # fmt: skip
         self.description = Description(
-            method, trained_on, named_layers(1, network.layers, in_all), n_features(network), max(maps), settings,
-            tuple(count * GRID**2 for count in maps), in_all,
-        )  # fmt: skip
+            method=method,
+            trained_on=trained_on,
+            layers=named_layers(1, network.layers, in_all),
+            n_features=n_features(network),
+            max_units=max(maps),
+            settings=settings,
+            layer_features=tuple(count * GRID**2 for count in maps),
+            layers_in_all=in_all,
+        )
 
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
         if self.bn != "recomputed":

@@ -189,8 +189,8 @@ class ExemplarCNN(Fitted):
             "transformations": RANGES, "pooling": "max 2x2", "scaled_by": SCALED_BY, "percentile": PERCENTILE,
         }  # fmt: skip
         description = Description(
-            f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", "", "1-3 of 3",
-            sum(settings.layer_features), max(*settings.maps, settings.units), described,
+            method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on="", layers="1-3 of 3",
+            n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units), settings=described,
         )  # fmt: skip
         super().__init__(description, PATCH, device, progress)
 

@@ -132,7 +132,14 @@ class KMeansFeatures(StandardisedSums):
             "representation": "kmeans", "centroids": k, "patch": PATCH, "patches": n_patches, "iterations": ITERATIONS,
             "activation": "triangle", "pooling": "sum 2x2", "whitening": WHITENING, "contrast": CONTRAST, "seed": seed,
         }  # fmt: skip
-        description = Description(f"1-layer K-means, {k:,} centroids", "", "1 of 1", 4 * k, k, settings)
+        description = Description(
+            method=f"1-layer K-means, {k:,} centroids",
+            trained_on="",
+            layers="1 of 1",
+            n_features=4 * k,
+            max_units=k,
+            settings=settings,
+        )
         super().__init__(description, image_size, device, progress)
 
     def fit(self, images: np.ndarray) -> None:

@@ -223,7 +223,7 @@ def learn_layer(
         for field in tqdm(columns, desc="receptive fields", disable=not progress, delay=2, leave=False)
     ]
     filters, bias = torch.stack([W for W, _ in learned]), torch.stack([b[None] for _, b in learned])
-    return Layer(columns, centre[columns], SCALE * scale[columns], filters, bias)
+    return Layer(columns=columns, centre=centre[columns], scale=SCALE * scale[columns], filters=filters, bias=bias)
 
 
 class ReceptiveFields(StandardisedSums):
@@ -245,7 +245,14 @@ class ReceptiveFields(StandardisedSums):
             "variables_scale": SCALE, "features_pooling": "sum 2x2", "seed": seed,
         }  # fmt: skip
         layers = named_layers(1, len(counts), len(counts))
-        super().__init__(Description(method, "", layers, n_features, max(counts), said), image_size, device, progress)
+        super().__init__(
+            Description(
+                method=method, trained_on="", layers=layers, n_features=n_features, max_units=max(counts), settings=said
+            ),
+            image_size,
+            device,
+            progress,
+        )
 
     def fit(self, images: np.ndarray) -> None:
         rng, generator = np.random.default_rng([self.seed, 0]), torch.Generator().manual_seed(self.seed)

@@ -26,7 +26,9 @@ class Pixels:
         self.image_size = image_size
         d = image_size * image_size * 3
         settings = {"representation": "pixels", "scale": SCALE}
-        self.description = Description("raw pixels", "nothing", "-", d, None, settings)
+        self.description = Description(
+            method="raw pixels", trained_on="nothing", layers="-", n_features=d, max_units=None, settings=settings
+        )
 
     def adapted(self, train_images: np.ndarray, fingerprint: str) -> "Pixels":
         return self
@@ -57,7 +59,14 @@ class WhitenedPixels(Fitted):
         settings = {
             "representation": "whitened pixels", "scale": SCALE, "components": components, "ridge": RIDGE,
         }  # fmt: skip
-        description = Description(f"pixels whitened ({kind})", "", "-", components or d, None, settings)
+        description = Description(
+            method=f"pixels whitened ({kind})",
+            trained_on="",
+            layers="-",
+            n_features=components or d,
+            max_units=None,
+            settings=settings,
+        )
         super().__init__(description, image_size, device, progress)
 
     def fit(self, images: np.ndarray) -> None:

@@ -67,16 +67,38 @@ class Search:
 PUBLISHED = {
     search.arch: search
     for search in (
-        Search("published", "dcgan32", 1.0, True, 64, None, 100),
-        Search("published", "dcgan32-svhn", 1.0, False, 64, None, 100),
+        Search(size="published", arch="dcgan32", width=1.0, mirror=True, configurations=64, folds=None, epochs=100),
+        Search(
+            size="published", arch="dcgan32-svhn", width=1.0, mirror=False, configurations=64, folds=None, epochs=100
+        ),
     )
 }
 # For minutes of two cores. Where the search's trainings are the shorter ones it favours what learns fast.
 SMALL = {
     search.arch: search
     for search in (
-        Search("small", "dcgan32", 0.25, True, 6, 1, 12, search_images=80_000, test_images=400_000),
-        Search("small", "dcgan32-svhn", 0.5, False, 8, 2, 25, search_images=80_000, test_images=400_000),
+        Search(
+            size="small",
+            arch="dcgan32",
+            width=0.25,
+            mirror=True,
+            configurations=6,
+            folds=1,
+            epochs=12,
+            search_images=80_000,
+            test_images=400_000,
+        ),
+        Search(
+            size="small",
+            arch="dcgan32-svhn",
+            width=0.5,
+            mirror=False,
+            configurations=8,
+            folds=2,
+            epochs=25,
+            search_images=80_000,
+            test_images=400_000,
+        ),
     )
 }
 SIZES = {"published": PUBLISHED, "small": SMALL}

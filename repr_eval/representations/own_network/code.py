@@ -58,7 +58,13 @@ def from_code(spec: str, seed: int) -> NamedNetwork:
     # A function that is there after an import without any chance is the same with every seed.
     own = seed if drawn or made is not thing or isinstance(made, nn.Module) else None
     return NamedNetwork(
-        "code", str(getattr(made, "method_name", name)), made, str(said), (module, thing), callable=name, seed=own
+        kind="code",
+        name=str(getattr(made, "method_name", name)),
+        made=made,
+        trained_on=str(said),
+        sources=(module, thing),
+        callable=name,
+        seed=own,
     )
 
 

@@ -28,7 +28,7 @@ def from_file(path: Path, device: torch.device) -> NamedNetwork:
             else:
                 file.seek(0)
                 made = move_to_device_pass(torch.export.load(file), device).module()
-    return NamedNetwork(kind, path.stem, made, "not said", file_sha256=digest)
+    return NamedNetwork(kind=kind, name=path.stem, made=made, trained_on="not said", file_sha256=digest)
 
 
 def _kind_of(path: Path) -> str:

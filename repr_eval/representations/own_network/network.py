@@ -168,7 +168,14 @@ class _Encoder(ABC):
         key = {"representation": "encoder", "kind": named.kind, **content, **settings, "answers": answers(given)}
         key |= {name: value for name, value in made_by.items() if value is not None}
         n_features, units = sum(part[0].numel() for part in given), max(part.shape[1] for part in given)
-        return Description(named.name, named.trained_on, layers, n_features, units, key)
+        return Description(
+            method=named.name,
+            trained_on=named.trained_on,
+            layers=layers,
+            n_features=n_features,
+            max_units=units,
+            settings=key,
+        )
 
 
 class FunctionFeatures(_Encoder):

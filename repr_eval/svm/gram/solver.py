@@ -77,7 +77,7 @@ class GramSolver:
         converged = bool((primal - dual <= tol * primal).all())
         if converged:
             self.b = b
-        return Solution(W, primal, dual, steps, 2, converged)
+        return Solution(W=W, primal=primal, dual=dual, n_newton=steps, n_passes=2, converged=converged)
 
 
 def _minimise(

@@ -89,7 +89,9 @@ def minimise(
         gap = 0.5 * G.double().square().sum(0)
         open_ = (gap > tol * primal).nonzero().squeeze(1)
         if len(open_) == 0 or steps == max_iter:
-            return Solution(W, primal, primal - gap, steps, passes, converged=len(open_) == 0)
+            return Solution(
+                W=W, primal=primal, dual=primal - gap, n_newton=steps, n_passes=passes, converged=len(open_) == 0
+            )
         rough = rough and bool((primal < before)[open_].all())  # else rough directions are what is in the way
         before = primal
         y, u, o, g, w = Y[:, open_], U[:, open_], O[:, open_], G[:, open_], W[:, open_]
