@@ -18,7 +18,7 @@ from repr_eval.system.files import naming
 
 FORMAT = 1
 FILE = "records.jsonl"
-L2_SVM = "L2-SVM"  # the classifier of records that name none: they are older than the others
+L2_SVM_NAME = "L2-SVM"  # the classifier of records that name none: they are older than the others
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Record:
     machine: str
     commit: str
     command: str
-    classifier: str = L2_SVM
+    classifier: str = L2_SVM_NAME
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     format: int = FORMAT
 
@@ -66,7 +66,7 @@ class Record:
 
     def to_line(self) -> str:
         content = asdict(self)
-        if self.classifier == L2_SVM:
+        if self.classifier == L2_SVM_NAME:
             del content["classifier"]  # so that a line, and with it the id, is what it was before there were others
         if not self.classifier_settings:
             del content["classifier_settings"]

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from repr_eval.cli.jobs import SETTINGS as SETTINGS_OF
+from repr_eval.cli.jobs import SETTING_OF as SETTINGS_OF
 from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash

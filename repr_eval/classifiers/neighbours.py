@@ -39,7 +39,7 @@ class NearestNeighbours:
             raise ValueError(f"k {', '.join(f'{k:g}' for k in grid)}: there are only {smallest} labelled images")
         correct: dict[float, list[int]] = {float(k): [] for k in ks}
         for rows, held_out in folds:
-            counts = count_correct(train, [rows], ks, train, held_out, progress)
+            counts = count_correct_by_k(train, [rows], ks, train, held_out, progress)
             for k in ks:
                 correct[float(k)] += counts[k]
         k = max(ks, key=lambda k: sum(correct[k]))
@@ -52,14 +52,14 @@ class NearestNeighbours:
         k = _whole([value])[0]
         everything = np.arange(len(train.y))
         sets = [everything if rows is None else rows for rows in draws]
-        return Tested(count_correct(train, sets, [k], test, None, progress)[k])
+        return Tested(count_correct_by_k(train, sets, [k], test, None, progress)[k])
 
 
 def _whole(grid: Sequence[float]) -> list[int]:
     return whole_numbers(grid, 1, "k", " of neighbours")
 
 
-def count_correct(
+def count_correct_by_k(
     train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
     progress: bool = True,
 ) -> dict[int, list[int]]:  # fmt: skip

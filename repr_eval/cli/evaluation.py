@@ -17,7 +17,7 @@ from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.reporting.rows import TABLES
 
-LOW_LABELS, LOW_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
+PER_CLASS, PER_CLASS_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 
 _LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
 _ALL = click.option(
@@ -50,7 +50,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     """
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
-    few = _low_labels("cifar10", labels_per_class or LOW_LABELS, draws or LOW_DRAWS)
+    few = _low_labels("cifar10", labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
     full = Run(
         family="cifar10", protocol=cifar10.all_labels, name=cifar10.ALL_LABELS, Cs=cifar10.CS, settings={}, labels=None
     )
@@ -118,7 +118,7 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
-    few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
+    few = _low_labels(data, labels_per_class or (PER_CLASS if data == "cifar10" else 10), draws)
     job = jobs.job_of(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:

@@ -39,11 +39,11 @@ CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "cnn": lambda seed, arch, device: supervised_cnn(seed, arch, "published", device),
     "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
 }
-SUPERVISED = ("cnn", "cnn-small")
+SUPERVISED_CNNS = ("cnn", "cnn-small")
 SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
 OF_RUNS = {"per_class": "--labels-per-class", "labels": "--labels", "draws": "--draws"}  # options, by a Run's settings
 ARCHS = {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}  # of these, by table
-SETTINGS = {classifier.name: classifier.setting for classifier in (L2_SVM, NEAREST_NEIGHBOURS)}
+SETTING_OF = {classifier.name: classifier.setting for classifier in (L2_SVM, NEAREST_NEIGHBOURS)}
 
 OPTIONS = (
     click.option("--weights", help="A .safetensors file, a name from pretrained/, the control random (random:1 with "
@@ -107,7 +107,7 @@ class Run:
 
     def in_comparison(self, classifier: str) -> "Run":
         """The same as `--all` runs it with a classifier of that name."""
-        if classifier not in SUPERVISED or "draws" not in self.settings:
+        if classifier not in SUPERVISED_CNNS or "draws" not in self.settings:
             return self
         return replace(self, settings=self.settings | {"draws": min(self.settings["draws"], SUPERVISED_DRAWS)})
 
@@ -234,7 +234,7 @@ def summary(record: Record, measure: str) -> str:
     edge = ", at the edge of its grid" if record.C_at_edge else ""
     layers = "" if row.layers == "-" else f"layers {row.layers}, "
     by = "" if record.classifier == L2_SVM.name else f", {record.classifier}"
-    setting = SETTINGS.get(record.classifier, "configuration")
+    setting = SETTING_OF.get(record.classifier, "configuration")
     return (
         f"{row.data}, {row.labels:,} labels, {record.method}, {layers}{row.features:,} features{by}: test {measure} "
         f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; {setting} {row.C:g}{edge}; record {row.record})"
@@ -286,7 +286,7 @@ def _representation(settings: dict[str, Any]) -> tuple[Representation, str]:
 
 def _classifier(family: str, settings: dict[str, Any]) -> Classifier:
     name = settings["classifier"]
-    if name in SUPERVISED and settings["weights"] != "pixels":
+    if name in SUPERVISED_CNNS and settings["weights"] != "pixels":
         raise ValueError(f"--classifier {name} is trained on the images themselves: give it --weights pixels")
     return CLASSIFIERS[name](settings["seed"], ARCHS[family], options.chosen_device(settings["device"]))
 
@@ -299,7 +299,7 @@ def _grid(settings: dict[str, Any]) -> tuple[float, ...] | None:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--C {text!r}: needs numbers with commas between, such as 1e-4,1e-3") from error
-    numbered = settings["classifier"] in SUPERVISED  # configurations, from 0
+    numbered = settings["classifier"] in SUPERVISED_CNNS  # configurations, from 0
     if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
         raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
     if settings["classifier"] == "knn":

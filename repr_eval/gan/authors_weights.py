@@ -31,7 +31,7 @@ class Release:
 
     arch: str
     trained_on: str
-    digests: tuple[str, ...]  # by `digest_of`
+    digests: tuple[str, ...]  # by `array_digest`
     width: float = 1.0
 
 
@@ -210,7 +210,7 @@ def _recognise(arrays: Sequence[np.ndarray], paths: Sequence[Path]) -> Release |
 
     Raises ValueError where some are a release's and others are not: a swapped or altered file.
     """
-    digests = [digest_of(array) for array in arrays]
+    digests = [array_digest(array) for array in arrays]
     for release in RELEASES:
         known = [(i, digest) for i, digest in enumerate(digests) if i < len(release.digests) and release.digests[i]]
         wrong = [i for i, digest in known if digest != release.digests[i]]
@@ -225,7 +225,7 @@ def _recognise(arrays: Sequence[np.ndarray], paths: Sequence[Path]) -> Release |
     return None
 
 
-def digest_of(array: np.ndarray) -> str:
+def array_digest(array: np.ndarray) -> str:
     """First 16 digits of the SHA-256 of the values as little-endian float32 in C order."""
     return hashlib.sha256(np.ascontiguousarray(array, "<f4").tobytes()).hexdigest()[:16]
 

@@ -23,7 +23,9 @@ class Batches:
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE):
         self.share = ranks.share(settings.batch_size, "batch_size")
-        self.images, self.settings, self.device = images, settings, device
+        self.images = images
+        self.settings = settings
+        self.device = device
         self.resident = _resident(images, device)
 
     def from_step(self, first: int) -> Iterator[Tensor]:

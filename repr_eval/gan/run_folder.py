@@ -110,7 +110,9 @@ class Log:
     """losses.csv, fed with losses still on the device and written at every look."""
 
     def __init__(self, path: Path, batch_size: int, ranks: Ranks):
-        self.path, self.batch_size, self.ranks = path, batch_size, ranks
+        self.path = path
+        self.batch_size = batch_size
+        self.ranks = ranks
         self.waiting: list[tuple[int, Tensor]] = []
         self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
         self.last = (float("nan"), float("nan"))

@@ -58,7 +58,10 @@ class _Run:
         ranks: Ranks,
         start: Start | None,
     ):
-        self.settings, self.out, self.device, self.ranks = settings, out, device, ranks
+        self.settings = settings
+        self.out = out
+        self.device = device
+        self.ranks = ranks
         self.batches = Batches(images, settings, device, ranks)
         self.noise_share = ranks.share(settings.recipe.n_fakes, "fakes a step:")
         self.game = DCGAN(settings, device, ranks, start)

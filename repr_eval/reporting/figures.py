@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from repr_eval.records import L2_SVM
+from repr_eval.records import L2_SVM_NAME
 from repr_eval.reporting.ablations import StudyRow, panels_of_study
 from repr_eval.reporting.methods import Compared, panels_of_lines
 from repr_eval.system.files import replacing
@@ -34,7 +34,7 @@ def _bars(axes: "Axes", panel: list[Compared]) -> None:
     for position, line in enumerate(panel):
         names.append(line.name)
         if line.row:
-            colour = "C0" if line.classifier == L2_SVM else "C1"
+            colour = "C0" if line.classifier == L2_SVM_NAME else "C1"
             axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
             low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
             error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]

@@ -14,7 +14,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from repr_eval.records import L2_SVM, Record
+from repr_eval.records import L2_SVM_NAME, Record
 from repr_eval.reporting.published import PaperRow, counterpart, paper_rows
 from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
 from repr_eval.reporting.rows import (
@@ -33,10 +33,10 @@ MEASURED = {
     "std_of_draws": "std_of_draws", "ci95_low": "ci95_low", "ci95_high": "ci95_high", "ci95_of": "ci95_of",
     "setting": "C", "at_edge": "C_at_edge", "seconds": "seconds", "seed": "seed", "record": "record",
 }  # fmt: skip
-COLUMNS = ["protocol", "data", "labels", "method", "classifier", "trained_on", "units", "features", "paper"]
-COLUMNS += [name for name in MEASURED if name not in COLUMNS]
+CSV_COLUMNS = ["protocol", "data", "labels", "method", "classifier", "trained_on", "units", "features", "paper"]
+CSV_COLUMNS += [name for name in MEASURED if name not in CSV_COLUMNS]
 BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
-OWN_GRID = "/own-C"  # ends the name of a protocol of which another grid than its own was searched
+OWN_GRID_SUFFIX = "/own-C"  # ends the name of a protocol of which another grid than its own was searched
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Compared:
     @property
     def name(self) -> str:
         """The method, and the classifier where that is another than the L2-SVM."""
-        return self.method if self.classifier in ("", L2_SVM) else f"{self.method}, {self.classifier}"
+        return self.method if self.classifier in ("", L2_SVM_NAME) else f"{self.method}, {self.classifier}"
 
     @property
     def published_words(self) -> tuple[str, ...]:
@@ -103,14 +103,14 @@ def compared(records: list[Record], table: str) -> list[Compared]:
         key = (
             _protocol(record), record.dataset["name"], record.labels, record.classifier, record.seed, _made_by(record),
         )  # fmt: skip
-        if record.protocol.endswith(OWN_GRID):
+        if record.protocol.endswith(OWN_GRID_SUFFIX):
             own.setdefault(key, []).append(record)
         elif key not in best or len(record.test_correct) >= len(best[key].test_correct):
             best[key] = record
-    for key in best.keys() & own.keys():
-        wider = [record for record in own[key] if _widens(record, best[key])]
+    for measured in best.keys() & own.keys():
+        wider = [record for record in own[measured] if _widens(record, best[measured])]
         # Of equal ones a wider grid.
-        best[key] = max([*wider, best[key]], key=lambda record: record.validation_accuracy)
+        best[measured] = max([*wider, best[measured]], key=lambda record: record.validation_accuracy)
     making = _seconds_of_making(records)
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best.values()])
     paired = {(line.panel, line.paper) for line in lines}
@@ -134,7 +134,7 @@ def compared(records: list[Record], table: str) -> list[Compared]:
 
 def _protocol(record: Record) -> str:
     """The name of its protocol, whatever the grid."""
-    return record.protocol.removesuffix(OWN_GRID)
+    return record.protocol.removesuffix(OWN_GRID_SUFFIX)
 
 
 def _made_by(record: Record) -> str:
@@ -217,7 +217,7 @@ def to_csv(lines: list[Compared]) -> str:
         for line in lines
     ]  # fmt: skip
     return (
-        pd.DataFrame(table, columns=COLUMNS)
+        pd.DataFrame(table, columns=CSV_COLUMNS)
         .convert_dtypes()
         .to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )

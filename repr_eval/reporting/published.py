@@ -27,7 +27,7 @@ _CIFAR10 = (
     ("Exemplar CNN", 0.843, 0.774, 0.002, 1024, "unlabelled STL-10"),
     ("DCGAN + L2-SVM", 0.828, 0.738, 0.004, 512, "ImageNet-1k"),
 )
-SUPERVISED = "Supervised CNN of the same architecture (validation error)"
+SUPERVISED_METHOD = "Supervised CNN of the same architecture (validation error)"
 _SVHN = (
     ("KNN", 0.7793),
     ("TSVM", 0.6655),
@@ -37,7 +37,7 @@ _SVHN = (
     ("SWWAE without dropout", 0.2783),
     ("SWWAE with dropout", 0.2356),
     ("DCGAN + L2-SVM", 0.2248),
-    (SUPERVISED, 0.2887),
+    (SUPERVISED_METHOD, 0.2887),
 )
 
 PAPER_ROWS = (
@@ -74,7 +74,7 @@ PAPER_ROWS = (
             method=method,
             accuracy=1 - error,
             labels=1_000,
-            of="validation" * (method == SUPERVISED),
+            of="validation" * (method == SUPERVISED_METHOD),
         )
         for method, error in _SVHN
     ),
@@ -102,7 +102,7 @@ _COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"representation": "what-where", "dropout": 0.0}, "L2-SVM", "SWWAE without dropout"),
     ({"representation": "what-where"}, "L2-SVM", "SWWAE with dropout"),
     ({"representation": "pixels"}, "kNN", "KNN"),
-    ({"representation": "pixels"}, "supervised CNN", SUPERVISED),
+    ({"representation": "pixels"}, "supervised CNN", SUPERVISED_METHOD),
 )
 
 

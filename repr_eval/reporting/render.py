@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from repr_eval.records import L2_SVM
+from repr_eval.records import L2_SVM_NAME
 from repr_eval.reporting.rows import Row
 
 CONVERGED = 1e-3  # relative duality gap that the protocols ask of every fit
@@ -58,7 +58,7 @@ def _markdown_line(row: Row) -> str:
     spread = "" if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
     if row.paper_spread is not None:
         spread = f"printed: {100 * row.paper_spread:.1f}"
-    method = row.method if row.classifier in ("", L2_SVM) else f"{row.method}; {row.classifier}"
+    method = row.method if row.classifier in ("", L2_SVM_NAME) else f"{row.method}; {row.classifier}"
     return markdown_line((
         method, row.source, row.data, row.trained_on, row.layers, row.features and f"{row.features:,}",
         row.labels and f"{row.labels:,}", row.draws, f"{100 * row.rate:.2f}", spread, interval_cell(row), row.ci95_of,

@@ -10,7 +10,7 @@ from scipy import stats
 from repr_eval.records import Record
 from repr_eval.reporting.published import PaperRow, paper_rows
 
-SUPERVISED = "supervised"  # how the names of classifiers begin that learn features too, from the labels
+SUPERVISED_PREFIX = "supervised"  # how the names of classifiers begin that learn features too, from the labels
 # Which protocols a table holds, and whether it speaks of accuracy or of error.
 TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
 
@@ -65,7 +65,7 @@ def measured_row(record: Record, measure: str) -> Row:
         if measure == "error":
             low, high = 1 - high, 1 - low
         std, of = None, "test images"
-    supervised = record.classifier.startswith(SUPERVISED)
+    supervised = record.classifier.startswith(SUPERVISED_PREFIX)
     trained_on = "the labelled images" if supervised else record.trained_on
     return Row(
         protocol=record.protocol,

@@ -60,7 +60,7 @@ class Autoencoder(nn.Module, ABC):
         """What training brings down, a scalar; what is random in it comes from `generator`, of x's device."""
 
 
-def initialise(network: nn.Module, generator: torch.Generator) -> None:
+def initialise_autoencoder(network: nn.Module, generator: torch.Generator) -> None:
     """Weights N(0, 2/n), n the number of terms in a sum [He, Zhang, Ren & Sun 2015, section 2.2]; biases 0.
 
     Of the terms of a transposed convolution with stride s, one in s^2 is not an inserted zero.
@@ -83,7 +83,7 @@ def visiting_order(n: int, images_seen: int, seed: int) -> Tensor:
     return torch.cat([epoch_order(n, seed, epoch) for epoch in range(epochs)])[:images_seen]
 
 
-def train(
+def train_autoencoder(
     network: Autoencoder, images: np.ndarray, to_input: Callable[[np.ndarray], Tensor], training: Training, seed: int,
     device: torch.device, progress: bool = True,
 ) -> list[float]:  # fmt: skip
@@ -128,7 +128,7 @@ class AutoencoderFeatures(Fitted):
     """A representation: the maps of every layer of a trained encoder, max-pooled to a 4x4 grid and concatenated.
 
     `maps` are the layers' widths; the encoder halves the side of an image `halvings` times. After `fit`, `losses` are
-    what `train` returns.
+    what `train_autoencoder` returns.
     """
 
     network: Autoencoder
@@ -168,9 +168,11 @@ class AutoencoderFeatures(Fitted):
 
     def fit(self, images: np.ndarray) -> None:
         network = self.new_network()
-        initialise(network, torch.Generator().manual_seed(self.seed))
+        initialise_autoencoder(network, torch.Generator().manual_seed(self.seed))
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.losses = train(network, images, self.to_input, self.training, self.seed, self.device, self.progress)
+        self.losses = train_autoencoder(
+            network, images, self.to_input, self.training, self.seed, self.device, self.progress
+        )
         self.network = network.eval()
 
     @torch.no_grad()

@@ -63,7 +63,10 @@ class DiscriminatorFeatures:
     ):  # fmt: skip
         if bn not in BN_MODES:
             raise ValueError(f"batch-norm mode {bn!r}; choose from {', '.join(BN_MODES)}")
-        self.network, self.bn, self.device, self.progress = network, bn, device or torch.device("cpu"), progress
+        self.network = network
+        self.bn = bn
+        self.device = device or torch.device("cpu")
+        self.progress = progress
         self._train_images: np.ndarray | None = None  # to take statistics from, before the first features are made
         maps, in_all = network.arch.maps(network.width)[: network.layers], len(network.arch.discriminator)
         settings = {

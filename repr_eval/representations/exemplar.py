@@ -52,7 +52,7 @@ PERCENTILE = 0.9999
 
 
 @dataclass(frozen=True)
-class Settings:
+class ExemplarSettings:
     """What decides the network, with the images and the seed. The four layers are conv, conv, dense and softmax."""
 
     classes: int  # seed patches
@@ -91,14 +91,14 @@ class Settings:
 
 SIZES = {
     # 8000 classes of 150 samples, momentum 0.9, first rate 0.01 [paper]; all else from the released configurations.
-    "published": Settings(
+    "published": ExemplarSettings(
         classes=8000, views=150, side=64, batch=128, gain=255 / 256, initial=(1e-4, 0.01, 0.005, 0.01), last_rate=0.25,
         schedule=((0.01, 1_200_000), (0.004, 120_000), (0.001, 120_000), (0.0004, 60_000), (0.0001, 60_000)),
         decay=0.004,
     ),
     # One pass over 300,000 samples, each rate for the same share of it. So short a training starts from weights that
     # keep the variance [He et al. 2015, section 2.2] of pixels whose own is about 1, with the full rate everywhere.
-    "small": Settings(
+    "small": ExemplarSettings(
         classes=2000, views=150, side=32, batch=32, gain=4.0, initial=(0.16, 0.035, 0.022, 0.01), last_rate=1.0,
         schedule=((0.01, 7200), (0.004, 720), (0.001, 720), (0.0004, 360), (0.0001, 360)),
         decay=0.0005,
@@ -106,10 +106,10 @@ SIZES = {
 }  # fmt: skip
 
 
-class Network(nn.Module):
+class ExemplarNetwork(nn.Module):
     """The network; takes patches float [n, 3, 32, 32] in training, images of any larger side for their features."""
 
-    def __init__(self, settings: Settings, generator: torch.Generator):
+    def __init__(self, settings: ExemplarSettings, generator: torch.Generator):
         super().__init__()
         first, second = settings.maps
         self.dropout = settings.dropout
@@ -144,7 +144,7 @@ class Network(nn.Module):
         kernels = self.dense.weight.view(-1, seen.shape[1], DENSE, DENSE)
         return h1, h2, F.relu(F.conv2d(seen, kernels, self.dense.bias))
 
-    def optimiser(self, settings: Settings) -> torch.optim.SGD:
+    def optimiser(self, settings: ExemplarSettings) -> torch.optim.SGD:
         """Stochastic gradient descent; `share` of each group is its multiple of the learning rate."""
         weights, biases = self.weights_and_biases()
         decay, last = settings.decay, settings.last_rate
@@ -158,7 +158,7 @@ class Network(nn.Module):
         return torch.optim.SGD(groups, lr=settings.schedule[0][0], momentum=settings.momentum)
 
 
-def quadrants(h: Tensor) -> Tensor:
+def quadrant_maxima(h: Tensor) -> Tensor:
     """Maxima of maps [n, C, P, P] over the four quadrants, the upper left one the largest where P is odd: [n, 4C].
 
     A map of a single answer has one quadrant.
@@ -167,7 +167,7 @@ def quadrants(h: Tensor) -> Tensor:
     return F.max_pool2d(h, half, ceil_mode=True).flatten(1)
 
 
-def batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+def endless_batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Numbers below n, `size` or at the end of a pass fewer at a time: endless passes, each in an order of its own."""
     while True:
         yield from torch.randperm(n, generator=generator).split(size)
@@ -179,7 +179,7 @@ class ExemplarCNN(Fitted):
     block = 64
 
     def __init__(
-        self, settings: Settings, seed: int = 0, device: torch.device | None = None, progress: bool = True,
+        self, settings: ExemplarSettings, seed: int = 0, device: torch.device | None = None, progress: bool = True,
         size: str = "own settings",
     ):  # fmt: skip
         self.settings, self.seed = settings, seed
@@ -203,7 +203,7 @@ class ExemplarCNN(Fitted):
         self.centres = centres.to(self.device)
         # The samples are drawn once, as in the paper, and kept as the numbers that they are made from.
         self.numbers = torch.rand(s.classes * s.views, N_NUMBERS, generator=generator)
-        self.network = Network(s, generator).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = ExemplarNetwork(s, generator).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._train(generator)
         self._take_scales(images[torch.randperm(len(images), generator=generator)[:SCALED_BY].numpy()])
 
@@ -221,7 +221,7 @@ class ExemplarCNN(Fitted):
         s = self.settings
         optimiser = self.network.optimiser(s)
         rates = chain.from_iterable(repeat(rate, steps) for rate, steps in s.schedule)
-        total, samples = sum(steps for _, steps in s.schedule), batches(len(self.numbers), s.batch, generator)
+        total, samples = sum(steps for _, steps in s.schedule), endless_batches(len(self.numbers), s.batch, generator)
         shown = tqdm(rates, "surrogate classes", total, unit="step", disable=not self.progress, delay=2, leave=False)
         for step, rate in enumerate(shown):
             for group in optimiser.param_groups:
@@ -245,7 +245,7 @@ class ExemplarCNN(Fitted):
         """The features of each layer, before they are scaled, of images uint8 [n, 32, 32, 3]."""
         x = on_device(images, self.device).permute(0, 3, 1, 2)
         x = F.interpolate(x.float() / 255, (self.settings.side,) * 2, mode="bilinear", align_corners=False)
-        return [quadrants(h) for h in self.network.answers(self._input(x))]
+        return [quadrant_maxima(h) for h in self.network.answers(self._input(x))]
 
     def _input(self, x: Tensor) -> Tensor:
         x = (x - self.colours.mean[:, None, None]) * self.settings.gain

@@ -79,7 +79,7 @@ def halves(x: Tensor, dim: int) -> tuple[Tensor, ...]:
     return x.tensor_split(2, dim)
 
 
-def quadrants(f: Tensor) -> Tensor:
+def quadrant_sums(f: Tensor) -> Tensor:
     """Sums of maps f [N, P, P, k] over the four quadrants, the upper left one the largest where P is odd: [N, 4k]."""
     return torch.cat([part.sum((1, 2)) for half in halves(f, 1) for part in halves(half, 2)], 1)
 
@@ -127,7 +127,9 @@ class KMeansFeatures(StandardisedSums):
     ):  # fmt: skip
         if k < 2 or n_patches < k or image_size < 2 * PATCH:
             raise ValueError(f"{k} centroids of {n_patches:,} patches: needs 2 or more, and as many patches")
-        self.k, self.seed, self.n_patches = k, seed, n_patches
+        self.k = k
+        self.seed = seed
+        self.n_patches = n_patches
         settings = {
             "representation": "kmeans", "centroids": k, "patch": PATCH, "patches": n_patches, "iterations": ITERATIONS,
             "activation": "triangle", "pooling": "sum 2x2", "whitening": WHITENING, "contrast": CONTRAST, "seed": seed,

@@ -48,7 +48,7 @@ from repr_eval.representations.kmeans import (
     StandardisedSums,
     normalised,
     patches_of,
-    quadrants,
+    quadrant_sums,
     random_patches,
     whitening,
 )
@@ -58,11 +58,12 @@ BLOCK = 2000  # patches at a time [released code]
 EMPTY = 1e-3  # squared length of the sum of a direction's patches under which it is drawn anew [released code]
 CORRELATED = 0.999  # correlation up to which a pair is whitened in full: beyond it the difference is mostly rounding
 DEAD = 1e-6  # spread of a variable up to which it counts as constant
-SCALE = 32.0  # spread that a further layer's variables are given, of the order of a patch's pixels: CONTRAST fits both
+# Spread that a further layer's variables are given, of the order of a patch's pixels: CONTRAST fits both.
+VARIABLE_SPREAD = 32.0
 
 
 @dataclass(frozen=True)
-class Settings:
+class KMeansLayersSettings:
     """How large a network is, and from how much it is learned."""
 
     maps: int  # of layer 1
@@ -99,19 +100,19 @@ class Settings:
 
 
 SIZES = {
-    "published": Settings(
+    "published": KMeansLayersSettings(
         maps=1600, fields=32, field=200, field_maps=100, pooling=(3, 2),
         patches=400_000, images=5000, neighbourhoods=8, iterations=50,
     ),
-    "one layer": Settings(maps=4800, patches=400_000, iterations=50),
-    "small": Settings(
+    "one layer": KMeansLayersSettings(maps=4800, patches=400_000, iterations=50),
+    "small": KMeansLayersSettings(
         maps=800, fields=16, field=200, field_maps=100, pooling=(3, 2),
         patches=200_000, images=4000, neighbourhoods=8, iterations=25,
     ),
 }  # fmt: skip
 
 
-def pooled(maps: Tensor, block: int) -> Tensor:
+def block_means(maps: Tensor, block: int) -> Tensor:
     """Means of maps [N, P, P, k] over blocks side by side, the rest dropped: [N, P // block, P // block, k]."""
     return F.avg_pool2d(maps.permute(0, 3, 1, 2), block).permute(0, 2, 3, 1)
 
@@ -207,7 +208,11 @@ class Layer:
 
 
 def learn_layer(
-    X: Tensor, settings: Settings, rng: np.random.Generator, generator: torch.Generator, progress: bool = True
+    X: Tensor,
+    settings: KMeansLayersSettings,
+    rng: np.random.Generator,
+    generator: torch.Generator,
+    progress: bool = True,
 ) -> Layer:
     """A layer learned from neighbourhoods X [n, 4K], which are overwritten (there may be gigabytes of them)."""
     spread, centre = torch.std_mean(X, 0)
@@ -219,18 +224,20 @@ def learn_layer(
     seeds = torch.from_numpy(rng.permutation(alive)[: settings.fields]).to(X.device)
     columns = similarity(X, seeds).topk(settings.field).indices
     learned = [
-        filters_of(SCALE * X[:, field], settings.field_maps, generator, settings.iterations, progress=False)
+        filters_of(VARIABLE_SPREAD * X[:, field], settings.field_maps, generator, settings.iterations, progress=False)
         for field in tqdm(columns, desc="receptive fields", disable=not progress, delay=2, leave=False)
     ]
     filters, bias = torch.stack([W for W, _ in learned]), torch.stack([b[None] for _, b in learned])
-    return Layer(columns=columns, centre=centre[columns], scale=SCALE * scale[columns], filters=filters, bias=bias)
+    return Layer(
+        columns=columns, centre=centre[columns], scale=VARIABLE_SPREAD * scale[columns], filters=filters, bias=bias
+    )
 
 
 class ReceptiveFields(StandardisedSums):
     """The representation: four features a map of every layer, one of each quadrant."""
 
     def __init__(
-        self, settings: Settings, seed: int = 0, image_size: int = 32,
+        self, settings: KMeansLayersSettings, seed: int = 0, image_size: int = 32,
         device: torch.device | None = None, progress: bool = True,
     ):  # fmt: skip
         settings.check(image_size)
@@ -242,7 +249,7 @@ class ReceptiveFields(StandardisedSums):
         said = asdict(settings) | {
             "representation": "receptive-fields", "patch": PATCH,
             "neighbourhood": 2, "threshold": THRESHOLD, "contrast": CONTRAST, "whitening": WHITENING,
-            "variables_scale": SCALE, "features_pooling": "sum 2x2", "seed": seed,
+            "variables_scale": VARIABLE_SPREAD, "features_pooling": "sum 2x2", "seed": seed,
         }  # fmt: skip
         layers = named_layers(1, len(counts), len(counts))
         super().__init__(
@@ -271,7 +278,7 @@ class ReceptiveFields(StandardisedSums):
         first = torch.addmm(self.bias, normalised(patches), self.filters).clamp_min_(0)
         maps = [first.view(len(images), side, side, -1)]
         for block, layer in zip(self.settings.pooling, self.further, strict=False):
-            maps.append(layer.responses(pooled(maps[-1], block)))
+            maps.append(layer.responses(block_means(maps[-1], block)))
         return maps
 
     def _neighbourhoods(self, images: np.ndarray, rng: np.random.Generator) -> Tensor:
@@ -287,13 +294,13 @@ class ReceptiveFields(StandardisedSums):
         starts = range(0, len(sample), self.block)
         for start in tqdm(starts, desc="responses", unit="block", disable=not self.progress, delay=2, leave=False):
             maps = self.responses(images[sample[start : start + self.block]])[-1]
-            x = neighbourhoods(pooled(maps, s.pooling[depth])).flatten(1, 2)
+            x = neighbourhoods(block_means(maps, s.pooling[depth])).flatten(1, 2)
             at = torch.from_numpy(rng.random((len(x), positions)).argsort(1)[:, :each]).to(self.device)
             drawn[start : start + len(x)] = x.take_along_dim(at[:, :, None], 1)
         return drawn.flatten(0, 1)
 
     def sums(self, images: np.ndarray) -> Tensor:
-        return torch.cat([quadrants(maps) for maps in self.responses(images)], 1)
+        return torch.cat([quadrant_sums(maps) for maps in self.responses(images)], 1)
 
 
 def receptive_fields(

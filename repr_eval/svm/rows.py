@@ -27,7 +27,7 @@ from repr_eval.system.parallel import parallel_map
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
 TILE = 7168  # columns of a piece
-COLUMNS = 4096  # at a time, where X is read by columns
+COLUMNS_AT_ONCE = 4096  # at a time, where X is read by columns
 SHARES = 8  # of the blocks
 SHARE_ROWS = 2048  # fewer of them are hardly worth a share's own sums
 GPU_BLOCK_BYTES = 256 << 20
@@ -96,10 +96,10 @@ class Rows:
 
     def columns(self) -> Iterator[Tensor]:
         """All columns [n, b] in the compute type, some at a time, the constant one the last of all."""
-        for start in range(0, self.d, COLUMNS):
-            part = self.X[:, start : start + COLUMNS]
+        for start in range(0, self.d, COLUMNS_AT_ONCE):
+            part = self.X[:, start : start + COLUMNS_AT_ONCE]
             part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
-            last = start + COLUMNS >= self.d
+            last = start + COLUMNS_AT_ONCE >= self.d
             yield torch.cat([part, part.new_ones(self.n, 1)], 1) if last and self.constant else part
 
     def gram(self) -> Tensor:

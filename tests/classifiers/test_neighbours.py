@@ -6,7 +6,12 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from repr_eval.classifiers.base import Features
-from repr_eval.classifiers.neighbours import KS, NEAREST_NEIGHBOURS, count_correct, vote
+from repr_eval.classifiers.neighbours import (
+    KS,
+    NEAREST_NEIGHBOURS,
+    count_correct_by_k,
+    vote,
+)
 from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels
 
@@ -47,15 +52,15 @@ def test_as_scikit_learn_has_it(k: int) -> None:
     some = np.flatnonzero(clear)
     expected = int((reference.predict(queries[some]) == test.y[some]).sum())
     other = np.arange(300)
-    counts = count_correct(train, [rows, other], [k], test, some, progress=False)[k]
+    counts = count_correct_by_k(train, [rows, other], [k], test, some, progress=False)[k]
     assert counts[0] == expected
-    assert counts[1] == count_correct(train, [other], [k], test, some, progress=False)[k][0]
+    assert counts[1] == count_correct_by_k(train, [other], [k], test, some, progress=False)[k][0]
 
 
 def test_a_class_without_labelled_images_is_never_right() -> None:
     train = Features(np.eye(4, dtype=np.float32), np.array([0, 0, 2, 2]))
     test = Features(np.eye(4, dtype=np.float32), np.array([1, 0, 1, 3]))
-    assert count_correct(train, [np.arange(4)], [1], test, None, progress=False) == {1: [1]}
+    assert count_correct_by_k(train, [np.arange(4)], [1], test, None, progress=False) == {1: [1]}
 
 
 @pytest.mark.parametrize(
@@ -88,7 +93,7 @@ def test_protocols_take_the_classifier_and_its_grid() -> None:
         assert outcome.validation.C in KS
         assert all(0.6 < count / 80 <= 1 for count in outcome.test_correct)  # chance is 0.25
     assert everything.test_correct == [
-        count_correct(train, [np.arange(400)], [int(everything.validation.C)], test, None, False)[
+        count_correct_by_k(train, [np.arange(400)], [int(everything.validation.C)], test, None, False)[
             int(everything.validation.C)
         ][0]
     ]

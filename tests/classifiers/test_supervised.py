@@ -15,13 +15,13 @@ from repr_eval.classifiers.supervised import classifier as classifier_module
 from repr_eval.classifiers.supervised.classifier import SupervisedCNN, images_of, supervised_cnn
 from repr_eval.classifiers.supervised.network import (
     SupervisedNetwork,
-    batches,
     predicted,
     schedule,
     settle,
     to_input,
     trained,
     views_of,
+    whole_batches,
 )
 from repr_eval.classifiers.supervised.search import (
     BATCH_SIZES,
@@ -242,7 +242,7 @@ def test_bfloat16_changes_a_little() -> None:
 
 
 def test_batches_hold_every_row_once_an_order() -> None:
-    found = list(batches(10, 3, 7, torch.Generator().manual_seed(0)))
+    found = list(whole_batches(10, 3, 7, torch.Generator().manual_seed(0)))
     assert [len(rows) for rows in found] == [3] * 7
     orders = [torch.cat(found[start : start + 3]).tolist() for start in (0, 3)]
     assert [len(set(order)) for order in orders] == [9, 9]

@@ -289,7 +289,7 @@ def test_another_architecture_or_width_is_refused(jl: Path, g_jl: Path) -> None:
 @pytest.fixture
 def known(monkeypatch: pytest.MonkeyPatch, d_arrays: list[np.ndarray]) -> None:
     """As if the test's arrays were a release."""
-    digests = [authors_weights.digest_of(array) for array in d_arrays]
+    digests = [authors_weights.array_digest(array) for array in d_arrays]
     digests[4] = ""  # one that is not known
     monkeypatch.setattr(
         authors_weights, "RELEASES", (*RELEASES, Release(ARCH.name, "house numbers", tuple(digests), WIDTH))
@@ -310,7 +310,7 @@ def test_a_release_is_known_by_its_content(jl: Path, d_arrays: list[np.ndarray])
 def test_a_release_is_refused_under_another_architectures_name(
     jl: Path, d_arrays: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    digests = tuple(authors_weights.digest_of(array) for array in d_arrays)
+    digests = tuple(authors_weights.array_digest(array) for array in d_arrays)
     monkeypatch.setattr(authors_weights, "RELEASES", (Release("dcgan64", "scenes", digests),))
     with pytest.raises(ValueError, match="these are the authors' weights of dcgan64 at width 1, not of dcgan32-svhn"):
         import_authors_weights(jl, ARCH.name, WIDTH)

@@ -15,7 +15,7 @@ from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.images import house_numbers
 from repr_eval.protocols import results
-from repr_eval.records import L2_SVM, Record, append_record
+from repr_eval.records import L2_SVM_NAME, Record, append_record
 from repr_eval.reporting import methods, overview, rows
 from repr_eval.reporting.figures import methods_figure
 from repr_eval.reporting.methods import compared, to_markdown
@@ -77,7 +77,7 @@ def test_error_is_sorted_upwards_and_other_classifiers_have_other_counterparts()
     rates = [line.rate for line in lines]
     assert rates == sorted(rates)
     assert [(line.classifier, line.published, line.rate) for line in lines if line.row] == [
-        (L2_SVM, None, 0.7),
+        (L2_SVM_NAME, None, 0.7),
         ("kNN", pytest.approx(0.7793), 0.75),
     ]
     assert {line.data for line in lines} == {"svhn-grey"}
@@ -95,7 +95,7 @@ def test_one_row_a_method_seed_and_classifier_the_one_with_the_most_draws() -> N
     ]
     lines = [line for line in compared(records, "cifar10") if line.row]
     assert [(round(line.rate, 6), line.classifier, line.row.seed if line.row else None) for line in lines] == [
-        (0.7, L2_SVM, 0), (0.4, L2_SVM, 1), (0.3, "kNN", 0),
+        (0.7, L2_SVM_NAME, 0), (0.4, L2_SVM_NAME, 1), (0.3, "kNN", 0),
     ]  # fmt: skip
 
 
@@ -156,7 +156,7 @@ def test_seconds_hold_the_making_of_features_that_another_measurement_stored() -
     first = measured([60], KMEANS, seconds={"features": 100.0, "selection": 1.0, "test": 2.0}, **about)
     second = replace(first, classifier="kNN", seconds={"features": 0.1, "selection": 10.0, "test": 20.0})
     lines = compared([first, second], "cifar10")
-    assert {line.classifier: line.row.seconds for line in lines if line.row} == {L2_SVM: 103.0, "kNN": 130.0}
+    assert {line.classifier: line.row.seconds for line in lines if line.row} == {L2_SVM_NAME: 103.0, "kNN": 130.0}
 
 
 def test_the_overview_has_the_first_seed_not_the_best() -> None:
@@ -181,16 +181,16 @@ def test_figures_of_other_numbers_of_labels_are_not_compared() -> None:
 
 def test_published_figures_by_settings() -> None:
     full, n = "cifar10/all-labels/1", 50_000
-    assert counterpart(full, n, KMEANS | {"centroids": 1600}, L2_SVM, True).accuracy == 0.779  # type: ignore[union-attr]
-    assert counterpart(full, 40_000, KMEANS | {"centroids": 1600}, L2_SVM, True) is None
-    assert counterpart(full, n, KMEANS | {"centroids": 800}, L2_SVM, True) is None
+    assert counterpart(full, n, KMEANS | {"centroids": 1600}, L2_SVM_NAME, True).accuracy == 0.779  # type: ignore[union-attr]
+    assert counterpart(full, 40_000, KMEANS | {"centroids": 1600}, L2_SVM_NAME, True) is None
+    assert counterpart(full, n, KMEANS | {"centroids": 800}, L2_SVM_NAME, True) is None
     assert counterpart(full, n, KMEANS, "kNN", True) is None
-    assert counterpart(full, n, {"representation": "exemplar"}, L2_SVM, True) is None
+    assert counterpart(full, n, {"representation": "exemplar"}, L2_SVM_NAME, True) is None
     pixels = {"representation": "pixels"}
     supervised = counterpart("svhn/few-labels/1", 1000, pixels, "supervised CNN (an arch)", True)
     assert supervised is not None
     assert supervised.accuracy == pytest.approx(0.7113)
-    assert counterpart(full, n, SHIPPED, L2_SVM, False) is None
+    assert counterpart(full, n, SHIPPED, L2_SVM_NAME, False) is None
 
 
 def test_bars_have_intervals_and_ticks() -> None:
@@ -225,9 +225,9 @@ def test_what_is_compared_can_be_made() -> None:
 def test_no_published_figure_stands_beside_drawn_digits() -> None:
     assert methods.GENERATED == house_numbers.NAME
     # Names that tables spell out, since they do without torch.
-    assert f"/{results.OWN_GRID}" == methods.OWN_GRID
+    assert f"/{results.OWN_GRID}" == methods.OWN_GRID_SUFFIX
     assert NEAREST_NEIGHBOURS.name.startswith(overview.NEIGHBOURS)
-    assert supervised_cnn(0).name.startswith(rows.SUPERVISED)
+    assert supervised_cnn(0).name.startswith(rows.SUPERVISED_PREFIX)
     drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}
     about = {"protocol": "svhn/few-labels/1", "labels": 1000, "trained_on": "SVHN", "dataset": drawn}
     (line,) = compared([measured([95], SHIPPED, **about)], "svhn")

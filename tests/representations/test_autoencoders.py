@@ -9,7 +9,13 @@ import torch
 from torch import nn
 
 from repr_eval.gan.networks import GRID
-from repr_eval.representations.autoencoders import AutoencoderFeatures, Training, initialise, train, visiting_order
+from repr_eval.representations.autoencoders import (
+    AutoencoderFeatures,
+    Training,
+    initialise_autoencoder,
+    train_autoencoder,
+    visiting_order,
+)
 from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
 from repr_eval.representations.swwae import WhatWhereFeatures, WhatWhereSettings
 
@@ -57,7 +63,7 @@ def test_initial_weights_have_the_variance_of_2_over_the_terms_of_a_sum() -> Non
     network = nn.Sequential(
         nn.Conv2d(30, 40, 5), nn.ConvTranspose2d(40, 30, 5, 2), nn.BatchNorm2d(30, affine=False), nn.Conv2d(8, 500, 3)
     )
-    initialise(network, torch.Generator().manual_seed(0))
+    initialise_autoencoder(network, torch.Generator().manual_seed(0))
     for layer, terms in ((0, 30 * 25), (1, 40 * 25 / 4), (3, 8 * 9)):
         weight, bias = list(network[layer].parameters())
         assert weight.mean().item() == pytest.approx(0, abs=0.05 * (2 / terms) ** 0.5)
@@ -146,7 +152,7 @@ def test_a_loss_that_is_not_finite_is_noticed_before_the_end() -> None:
         torch.nn.init.constant_(parameter, float("nan"))
     long = replace(TRAINING, images_seen=16 * 500)
     with pytest.raises(ValueError, match="loss is nan after 800 images"):
-        train(network, pictures(32), model.to_input, long, 0, model.device, progress=False)
+        train_autoencoder(network, pictures(32), model.to_input, long, 0, model.device, progress=False)
 
 
 @both

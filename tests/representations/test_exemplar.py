@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repr_eval.representations.exemplar import SIZES, ExemplarCNN, Network, Settings, batches, exemplar_cnn, quadrants
+from repr_eval.representations.exemplar import (
+    SIZES,
+    ExemplarCNN,
+    ExemplarNetwork,
+    ExemplarSettings,
+    endless_batches,
+    exemplar_cnn,
+    quadrant_maxima,
+)
 from repr_eval.representations.exemplar_views import (
     N_NUMBERS,
     RANGES,
@@ -27,7 +35,7 @@ from repr_eval.representations.exemplar_views import (
 )
 
 COLOURS = Colours(torch.tensor([0.5, 0.4, 0.3]), torch.linalg.qr(torch.tensor([[2.0, 1, 0], [1, 3, 1], [0, 1, 4]]))[0])
-TINY = Settings(
+TINY = ExemplarSettings(
     classes=20, views=50, side=32, schedule=((0.01, 90), (0.001, 30)), batch=32, gain=4.0,
     initial=(0.16, 0.1, 0.06, 0.01), last_rate=1.0, decay=0.0005, maps=(8, 8), units=32,
 )  # fmt: skip
@@ -175,12 +183,12 @@ def test_seed_patches_are_drawn_where_there_are_gradients() -> None:
 def test_quadrants_of_nine_answers_and_of_one() -> None:
     h = torch.zeros(1, 1, 9, 9)
     h[0, 0, 4, 4], h[0, 0, 4, 5], h[0, 0, 5, 4], h[0, 0, 5, 5] = 1, 2, 3, 4
-    assert quadrants(h).tolist() == [[1, 2, 3, 4]]
-    assert quadrants(torch.tensor([[[[5.0]], [[6.0]]]])).tolist() == [[5, 6]]
+    assert quadrant_maxima(h).tolist() == [[1, 2, 3, 4]]
+    assert quadrant_maxima(torch.tensor([[[[5.0]], [[6.0]]]])).tolist() == [[5, 6]]
 
 
 def test_the_dense_layer_answers_alike_moved_over_an_image_and_in_training() -> None:
-    network = Network(replace(TINY, dropout=0.0), torch.Generator().manual_seed(0))
+    network = ExemplarNetwork(replace(TINY, dropout=0.0), torch.Generator().manual_seed(0))
     x = noise(2)
     h1, h2, dense = network.answers(x)
     assert (h1.shape, h2.shape, dense.shape) == ((2, 8, 32, 32), (2, 8, 16, 16), (2, 32, 1, 1))
@@ -189,7 +197,7 @@ def test_the_dense_layer_answers_alike_moved_over_an_image_and_in_training() -> 
 
 
 def test_dropout_follows_from_the_generator_and_keeps_the_mean() -> None:
-    network = Network(replace(TINY, dropout=0.75), torch.Generator().manual_seed(0))
+    network = ExemplarNetwork(replace(TINY, dropout=0.75), torch.Generator().manual_seed(0))
     n = 500
     x = noise(1).expand(n, -1, -1, -1)
     with torch.no_grad():
@@ -203,7 +211,7 @@ def test_dropout_follows_from_the_generator_and_keeps_the_mean() -> None:
 
 
 def test_rates_and_decay_of_the_released_configuration() -> None:
-    network = Network(replace(SIZES["published"], classes=7, maps=(4, 6), units=8), torch.Generator())
+    network = ExemplarNetwork(replace(SIZES["published"], classes=7, maps=(4, 6), units=8), torch.Generator())
     optimiser = network.optimiser(SIZES["published"])
     found = {
         id(parameter): (group["share"], group["share"] * group["weight_decay"])
@@ -232,7 +240,7 @@ def test_a_step_goes_as_far_as_the_rates_of_the_settings_say() -> None:
 
 
 def test_first_weights_have_the_spread_of_the_settings() -> None:
-    network = Network(replace(SIZES["published"], classes=50), torch.Generator().manual_seed(0))
+    network = ExemplarNetwork(replace(SIZES["published"], classes=50), torch.Generator().manual_seed(0))
     weights, biases = network.weights_and_biases()
     assert [float(w.detach().std()) for w in weights] == pytest.approx([1e-4, 0.01, 0.005, 0.01], rel=0.05)
     for bias, value in zip(biases, (0.1, 0.1, 0.1, 0.0), strict=True):
@@ -240,7 +248,7 @@ def test_first_weights_have_the_spread_of_the_settings() -> None:
 
 
 def test_every_pass_takes_every_sample_once() -> None:
-    drawn = batches(10, 4, torch.Generator().manual_seed(0))
+    drawn = endless_batches(10, 4, torch.Generator().manual_seed(0))
     passes = [torch.cat([next(drawn) for _ in range(3)]) for _ in range(2)]
     assert [sorted(p.tolist()) for p in passes] == [list(range(10))] * 2
     assert passes[0].tolist() != passes[1].tolist()
@@ -293,7 +301,7 @@ def test_images_are_enlarged_where_the_settings_say_so() -> None:
 @pytest.mark.parametrize("size", ["published", "small"])
 def test_the_description_has_every_setting(size: str) -> None:
     description = exemplar_cnn(3, size=size).description
-    assert {field.name for field in fields(Settings)} < set(description.settings)
+    assert {field.name for field in fields(ExemplarSettings)} < set(description.settings)
     assert json.loads(json.dumps(description.settings)) == description.settings
     assert description.settings["seed"] == 3
     assert size in description.method

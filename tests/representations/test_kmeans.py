@@ -10,11 +10,11 @@ from repr_eval.representations.kmeans import (
     kmeans,
     normalised,
     patches_of,
-    quadrants,
+    quadrant_sums,
     random_patches,
     triangle,
     whitening,
-)  # fmt: skip
+)
 
 
 def smooth_images(n: int, size: int) -> np.ndarray:
@@ -70,7 +70,7 @@ def test_quadrants_of_an_odd_number_of_positions() -> None:
     f = torch.ones(1, 27, 27, 2)
     f[..., 1] = 3
     expected = [14 * 14, 3 * 14 * 14, 14 * 13, 3 * 14 * 13, 13 * 14, 3 * 13 * 14, 13 * 13, 3 * 13 * 13]
-    assert quadrants(f).tolist() == [expected]
+    assert quadrant_sums(f).tolist() == [expected]
 
 
 def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:

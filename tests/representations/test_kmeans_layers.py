@@ -10,20 +10,20 @@ from torch import Tensor
 
 from repr_eval.representations.kmeans import normalised, patches_of, whitening
 from repr_eval.representations.kmeans_layers import (
-    SCALE,
     SIZES,
+    VARIABLE_SPREAD,
+    KMeansLayersSettings,
     ReceptiveFields,
-    Settings,
+    block_means,
     filters_of,
     gain_shape,
     learn_layer,
     neighbourhoods,
-    pooled,
     receptive_fields,
     similarity,
 )
 
-TINY = Settings(
+TINY = KMeansLayersSettings(
     maps=12, fields=3, field=10, field_maps=5, pooling=(2, 2), patches=2000, images=40, neighbourhoods=4, iterations=4
 )  # of images of 20x20: 15, 6 and 2 positions a side
 
@@ -109,7 +109,7 @@ def test_filters_are_whitening_dictionary_and_threshold_in_one() -> None:
 def test_averages_and_neighbourhoods_by_hand() -> None:
     maps = torch.arange(25.0).view(1, 5, 5, 1).repeat(2, 1, 1, 2)
     maps[..., 1] += 100
-    cells = pooled(maps, 2)  # the fifth row and column are left over
+    cells = block_means(maps, 2)  # the fifth row and column are left over
     assert cells[1, :, :, 0].tolist() == [[3, 5], [13, 15]]
     assert cells[0, 1, 0].tolist() == [13, 113]
     assert neighbourhoods(cells).shape == (2, 1, 1, 8)
@@ -135,7 +135,7 @@ def test_a_layer_responds_with_its_filters_to_its_receptive_fields() -> None:
     assert responses.shape == (6, 4, 4, 15)
     assert (responses >= 0).all()
     assert responses.flatten(0, 2).std(0).min() > 0
-    field, x = layer.columns[2], SCALE * (X - X.mean(0)) / X.std(0)
+    field, x = layer.columns[2], VARIABLE_SPREAD * (X - X.mean(0)) / X.std(0)
     by_hand = (normalised(x[:, field]) @ layer.filters[2] + layer.bias[2]).clamp_min(0)
     torch.testing.assert_close(responses.flatten(0, 2)[:, 10:], by_hand, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="3 receptive fields: only 0 variables"):
@@ -164,7 +164,7 @@ def test_neighbourhoods_to_learn_from_are_different_ones_of_the_images() -> None
     for depth, positions in ((1, 4), (0, 4)):  # layer 3 has 2x2 positions, all are drawn; of layer 2's 6x6 four are
         model.further = model.further[:depth]
         drawn = model._neighbourhoods(images, np.random.default_rng(7))
-        every = neighbourhoods(pooled(model.responses(images)[-1], 2)).flatten(0, 2)
+        every = neighbourhoods(block_means(model.responses(images)[-1], 2)).flatten(0, 2)
         assert drawn.shape == (40 * positions, every.shape[1])
         nearest = torch.cdist(drawn, every, compute_mode="donot_use_mm_for_euclid_dist").min(1)
         assert nearest.values.max() < 1e-4
@@ -176,7 +176,7 @@ def test_images_to_learn_further_layers_from_are_random_ones_of_all() -> None:
     model = tiny(images)
     filled(model, images[:1])
     model.further = []
-    every = neighbourhoods(pooled(model.responses(images)[-1], 2)).flatten(1, 2)
+    every = neighbourhoods(block_means(model.responses(images)[-1], 2)).flatten(1, 2)
     chosen = []
     for seed in range(4):
         drawn = model._neighbourhoods(images, np.random.default_rng(seed))
@@ -205,7 +205,7 @@ def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standar
 
 def test_a_single_layer_is_that_of_its_patches() -> None:
     images = images_of(60)
-    model = ReceptiveFields(Settings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
+    model = ReceptiveFields(KMeansLayersSettings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
     model = model.adapted(images, "f")
     out = filled(model, images)
     patches = normalised(patches_of(torch.from_numpy(images).permute(0, 3, 1, 2).float()))

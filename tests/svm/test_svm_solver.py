@@ -63,7 +63,7 @@ def test_gram_matrix_by_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> No
     X = problem(20, 23, 3)[0]
     index = np.array([3, 17, 5])
     for columns in (4, 8, 23, 24, 100):  # the constant column alone, with others, not in the last block
-        monkeypatch.setattr(rows_module, "COLUMNS", columns)
+        monkeypatch.setattr(rows_module, "COLUMNS_AT_ONCE", columns)
         A = with_constant(X[index])
         np.testing.assert_allclose(Rows(X, index).gram(), A @ A.T, rtol=1e-12)
         np.testing.assert_allclose(Rows(X).subset(index).gram(), A @ A.T, rtol=1e-12)

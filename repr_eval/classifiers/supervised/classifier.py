@@ -42,7 +42,9 @@ class SupervisedCNN:
     def __init__(self, search: Search, seed: int, precision: str = "fp32", device: torch.device | None = None):
         if precision not in PRECISIONS:
             raise ValueError(f"unknown precision {precision!r}; choose {' or '.join(PRECISIONS)}")
-        self.search, self.seed, self.precision = search, seed, precision
+        self.search = search
+        self.seed = seed
+        self.precision = precision
         self.device = device or torch.device("cpu")
         self.arch = architecture_named(search.arch)
         words = [search.arch, f"{search.configurations} configurations"]

@@ -45,7 +45,7 @@ def trained(
 ) -> SupervisedNetwork:  # fmt: skip
     """A network trained on images uint8 [N, 3, S, S] with labels int64 [N] below `classes`, on the images' device.
 
-    It sees `n_seen` images, counting repeats, in whole batches (`batches`). Initial weights (N(0, 0.02), as a
+    It sees `n_seen` images, counting repeats, in whole batches (`whole_batches`). Initial weights (N(0, 0.02), as a
     discriminator's), order, views and dropout follow from `seed`. A loss that becomes NaN is no error: such a network
     gives every image the same label.
     """
@@ -57,7 +57,7 @@ def trained(
     optimiser, views = _optimiser(network, configuration), views_of(configuration, arch.image_size)
     size = min(configuration.batch_size, len(images))
     steps = max(1, n_seen // size)
-    for step, rows in enumerate(batches(len(images), size, steps, generator)):
+    for step, rows in enumerate(whole_batches(len(images), size, steps, generator)):
         rows = rows.to(device)
         for group in optimiser.param_groups:
             group["lr"] = configuration.lr * schedule(step, steps)
@@ -82,7 +82,7 @@ def to_input(images: Tensor) -> Tensor:
     return to_unit(images).contiguous(memory_format=torch.channels_last)
 
 
-def batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+def whole_batches(n: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Rows int64 [size] for every step: whole batches of random orders of n rows; what an order leaves over is lost."""
     per_order = n // size
     for step in range(steps):

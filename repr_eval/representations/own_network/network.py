@@ -182,7 +182,9 @@ class FunctionFeatures(_Encoder):
     """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies."""
 
     def __init__(self, named: NamedNetwork, function: Function, progress: bool = True):
-        self.function, self.name, self.progress = function, named.name, progress
+        self.function = function
+        self.name = named.name
+        self.progress = progress
         self.size = self.side = SIZE
         self.description = self._described(named, "-", {"kind": "function"})
 
@@ -205,7 +207,9 @@ class NetworkFeatures(_Encoder):
             raise ValueError(f"image size {image_size}: needs 1 or more")
         if len(mean) != 3 or len(std) != 3 or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
             raise ValueError(f"mean {mean}, std {std}: need three finite numbers each, those of std above 0")
-        self.network, self.name, self.progress = network, named.name, progress
+        self.network = network
+        self.name = named.name
+        self.progress = progress
         self.device = device or torch.device("cpu")
         self.image_size, self.size = image_size, SIZE if image_size is None else None
         self.side = image_size or SIZE
