@@ -7,7 +7,7 @@ setup(
         Extension(
             "repr_eval.svm._products",
             ["repr_eval/svm/products.c"],
-            depends=["repr_eval/svm/products.h", "repr_eval/svm/rough_products.h"],
+            depends=["repr_eval/svm/products.h", "repr_eval/svm/products_bf16.h"],
             extra_compile_args=["-O3", "-ffp-contract=fast"],
             optional=True,
         )

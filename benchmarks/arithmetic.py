@@ -36,22 +36,22 @@ class Convolution:
 
 
 def discriminator_convolutions(arch: Architecture, width: float) -> list[Convolution]:
-    found, before, side = [], 3, arch.image_size
+    convolutions, before, side = [], 3, arch.image_size
     for maps, (_, stride) in zip(arch.maps(width), arch.discriminator, strict=True):
-        found.append(Convolution(before, maps, side, stride, arch.kernel))
+        convolutions.append(Convolution(before=before, after=maps, side=side, stride=stride, kernel=arch.kernel))
         before, side = maps, side // stride
-    return found
+    return convolutions
 
 
 def generator_convolutions(arch: Architecture, width: float) -> list[Convolution]:
     """As the convolutions of which they are the transposes: from G's output side to its input side."""
-    found, before, side = [], scaled(arch.generator_base, width), GRID
+    convolutions, before, side = [], scaled(arch.generator_base, width), GRID
     for maps, stride in arch.generator:
         after = maps if maps == 3 else scaled(maps, width)
         side *= stride
-        found.append(Convolution(after, before, side, stride, arch.kernel))
+        convolutions.append(Convolution(before=after, after=before, side=side, stride=stride, kernel=arch.kernel))
         before = after
-    return found
+    return convolutions
 
 
 def step_work(arch: Architecture, width: float) -> Counter[tuple[Convolution, str]]:

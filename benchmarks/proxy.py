@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
-from repr_eval.atomic import replacing
-from repr_eval.features.representations import Representation
+from repr_eval.classifiers.base import TOL
+from repr_eval.classifiers.selection import count_correct, fit_draws, select_C
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.locate import data_root
-from repr_eval.protocols.draws import per_class_draws, split_off, stream
-from repr_eval.protocols.outcome import TOL
-from repr_eval.protocols.selection import count_correct, fit_draws, select_C
+from repr_eval.images.data_dir import data_root
+from repr_eval.protocols.draws import per_class_draws, split_off
+from repr_eval.representations.base import Representation
+from repr_eval.system.files import replacing
+from repr_eval.system.random_streams import random_state_for
 
 LABELS, DRAWS, HELD_OUT, STATISTICS = 400, 2, 1000, 3200
 CS = (3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
@@ -42,9 +43,9 @@ def proxy_data(cache: Path) -> ProxyData:
             np.savez(file, images=split.images, labels=split.labels)
     with np.load(cache) as stored:
         images, labels = stored["images"], stored["labels"]
-    rest, held_out = split_off(labels, HELD_OUT, stream("recipes/held-out", 0))
+    rest, held_out = split_off(labels, HELD_OUT, random_state_for("recipes/held-out", 0))
     draws = per_class_draws(labels, LABELS, DRAWS, "recipes/draw", 0, pool=rest)
-    return ProxyData(images, labels, draws, held_out, rest[:STATISTICS])
+    return ProxyData(images=images, labels=labels, draws=draws, held_out=held_out, statistics=rest[:STATISTICS])
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def proxy(representation: Representation, data: ProxyData) -> Score:
     adapted.fill(data.images[needed], X)
     draws, held_out = (np.searchsorted(needed, rows) for rows in (data.draws, data.held_out))
     y = data.labels[needed]
-    chosen = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)
-    others = fit_draws(X, y, list(draws[1:]), chosen.C, TOL, progress=False)
-    correct = [*chosen.correct[chosen.C], *count_correct(others, X, y, held_out)]
-    return Score(chosen.C, correct, chosen.n, chosen.at_edge)
+    validation = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)
+    others = fit_draws(X, y, list(draws[1:]), validation.C, TOL, progress=False)
+    correct = [*validation.correct[validation.C], *count_correct(others, X, y, held_out)]
+    return Score(validation.C, correct, validation.n, validation.at_edge)

@@ -25,16 +25,18 @@ from safetensors.torch import load_file
 from benchmarks import recipes_table
 from benchmarks.proxy import LABELS, ProxyData, proxy, proxy_data
 from benchmarks.recipes_table import accuracy
-from repr_eval.features.representations import DiscriminatorFeatures, Representation, from_weights, untrained
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
+from repr_eval.gan.run_folder import DISCRIMINATOR, SETTINGS, TrainingFailed
 from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
-from repr_eval.gan.training import DISCRIMINATOR, SETTINGS, TrainingFailed, train
+from repr_eval.gan.training import train
 from repr_eval.gan.weights import load_discriminator
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.representations.base import Representation
+from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, untrained
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
 RECORDS = RESULTS / "recipes.jsonl"
@@ -149,9 +151,9 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
         found = re.search(r"(\d+)\.safetensors$", path.name)
         if found is None:
             raise click.ClickException(f"{path}: the name of a checkpoint ends in its step")
-        players = Adversaries(settings, torch.device("cpu"))
-        players.load_state(load_file(path))
-        representation = DiscriminatorFeatures(players.published_discriminator, "", settings.data, progress=False)
+        game = DCGAN(settings, torch.device("cpu"))
+        game.load_state(load_file(path))
+        representation = DiscriminatorFeatures(game.published_discriminator, "", settings.data, progress=False)
         record = _described(settings.recipe.name, settings, int(found[1])) | _scored(representation, scored)
         _append(record)
 

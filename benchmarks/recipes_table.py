@@ -11,9 +11,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from repr_eval.atomic import replacing, write_text
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER
+from repr_eval.system.files import replacing, write_text
 
 PAPERS, NO_VIEW = asdict(PAPER), asdict(Augmentation())
 
@@ -106,9 +106,9 @@ def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    chosen = table[table.recipe.isin(names) & table.accuracy.notna()]
+    measured = table[table.recipe.isin(names) & table.accuracy.notna()]
     colours = itertools.count()
-    for (width, name, precision), runs in chosen.groupby(["width", "recipe", "precision"]):
+    for (width, name, precision), runs in measured.groupby(["width", "recipe", "precision"]):
         means = 100 * runs.groupby("images_seen").accuracy.mean()
         if means.index.max() == 0:
             axes.axhline(means[0], color="grey", linestyle="--", linewidth=1)

@@ -23,11 +23,11 @@ import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS, Task
 from benchmarks.svm_report import write_report
-from repr_eval.evaluation import Place, features_of
-from repr_eval.features.representations import untrained
+from repr_eval.evaluation import Folders, features_of
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.locate import cache_folder, data_root
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.images.data_dir import cache_folder, data_root
+from repr_eval.representations.discriminator import untrained
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "svm.jsonl"
 N, D, K = 50_000, 28_672, 10
@@ -46,16 +46,16 @@ def tasks(part: str) -> Iterator[Task]:
     if part == "versus":
         for n in VERSUS:
             for contender in CONTENDERS:
-                yield Task(part, contender, n, D, K, (1e-4,))
+                yield Task(part=part, contender=contender, n=n, d=D, k=K, Cs=(1e-4,))
     elif part == "full":
-        yield Task(part, "limits", N, D, K, ())
-        yield Task(part, "repr-eval", N, D, K, (1e-4,))
-        yield Task(part, "repr-eval", N, D, K, PATH)
+        yield Task(part=part, contender="limits", n=N, d=D, k=K, Cs=())
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=(1e-4,))
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=PATH)
     elif part == "grid":
-        yield Task(part, "repr-eval", N, D, K, GRID)
+        yield Task(part=part, contender="repr-eval", n=N, d=D, k=K, Cs=GRID)
     else:
         for n, d, k in SCALING:
-            yield Task(part, "repr-eval", n, d, k, (1e-4,))
+            yield Task(part=part, contender="repr-eval", n=n, d=d, k=k, Cs=(1e-4,))
 
 
 def results(path: Path = RESULTS) -> list[dict[str, Any]]:
@@ -124,7 +124,7 @@ def _features(data_dir: Path | None, store: Path) -> Path:
     data = load_cifar10(data_root(data_dir))
     representation = untrained("dcgan32", 1.0, 0).adapted(data.train.images, data.train.fingerprint)
     for name, split in (("train", data.train), ("test", data.test)):
-        X = features_of(split, representation, Place(store, store)).X
+        X = features_of(split, representation, Folders(store, store)).X
         np.save(folder / f"{name}-y.npy", split.labels)
         (folder / f"{name}-X.npy").unlink(missing_ok=True)
         (folder / f"{name}-X.npy").symlink_to(Path(str(X.filename)).resolve())  # type: ignore[union-attr]

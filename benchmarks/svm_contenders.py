@@ -74,11 +74,11 @@ def repr_eval(X: np.ndarray, y: np.ndarray, Cs: Sequence[float], tol: float) -> 
     for model in fit_path(X, y, Cs, tol=tol):
         models.append(model)
         seconds.append(time.perf_counter() - started)
-    told = {
+    facts = {
         "n_passes": [m.n_passes_ for m in models], "n_newton": [m.n_iter_ for m in models],
         "gap": [float(m.gap_.max()) for m in models], "until_each": seconds,
     }  # fmt: skip
-    return [_weights(m) for m in models], told
+    return [_weights(m) for m in models], facts
 
 
 def linear_svc(dual: bool) -> Callable[..., tuple[list[Weights], dict[str, Any]]]:
@@ -130,8 +130,8 @@ def peak_gb() -> float:
 
 def limits(X: np.ndarray) -> dict[str, float]:
     """What the machine could do at best: bytes read, products of large matrices; and what a step takes here."""
+    from repr_eval.svm.hinge import Masked
     from repr_eval.svm.rows import Rows
-    from repr_eval.svm.weighing import Masked
 
     rows, A = Rows(X), torch.randn(8192, 8192, generator=torch.Generator().manual_seed(0))
     V = torch.randn(rows.d, K_LIMIT, generator=torch.Generator().manual_seed(0)) / 1000
@@ -172,9 +172,9 @@ def measure(task: Task, folder: Path) -> dict[str, Any]:
         return {**task.as_dict(), "seconds": 0.0, "peak_gb": before, **limits(X)}
     tol = STRICTER.get((task.contender, task.n), TOLERANCES[task.contender]) if task.part == "versus" else GAP
     started = time.perf_counter()
-    weights, told = FITS[task.contender](X, y, task.Cs, tol)
+    weights, facts = FITS[task.contender](X, y, task.Cs, tol)
     seconds, peak = time.perf_counter() - started, peak_gb()
-    result = {**task.as_dict(), "tol": tol, "seconds": seconds, "peak_gb": peak, "loaded_gb": before, **told}
+    result = {**task.as_dict(), "tol": tol, "seconds": seconds, "peak_gb": peak, "loaded_gb": before, **facts}
     if task.part == "versus":
         result["objective"] = objective(X, y, task.Cs[0], weights[0]).tolist()
         test, truth = np.load(folder / "test-X.npy", mmap_mode="r"), np.load(folder / "test-y.npy")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS
-from repr_eval.atomic import write_text
-from repr_eval.tables import markdown_line
+from repr_eval.reporting.render import markdown_line
+from repr_eval.system.files import write_text
 
 Result = dict[str, Any]
 Row = dict[str, str]

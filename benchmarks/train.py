@@ -24,13 +24,13 @@ from safetensors.torch import load_file
 
 from benchmarks.arithmetic import operations, seconds_of, step_work
 from benchmarks.plain_dcgan import PlainGan
-from repr_eval.atomic import write_text
 from repr_eval.gan.checkpoint import save_checkpoint
 from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train
-from repr_eval.provenance import commit, machine, versions
+from repr_eval.system.files import write_text
+from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train.json"
 N_IMAGES = 4096
@@ -123,7 +123,7 @@ def fixed_costs(width: float, precision: str, device: torch.device) -> dict[str,
 def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict[str, Any]:
     """One width: rounds of plain and of ours, the paper's recipe in both precisions, in turns."""
     batch = 128
-    base = TrainingSettings("noise", "0", N_IMAGES, ARCH, width, epochs=10**6)
+    base = TrainingSettings(data="noise", data_sha256="0", n_images=N_IMAGES, arch=ARCH, width=width, epochs=10**6)
     ours = {
         f"{recipe}, {precision}": Ours(replace(base, precision=precision, recipe=recipe_named(recipe)), device)
         for recipe in TIMED

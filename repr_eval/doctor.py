@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
-from repr_eval.features.discriminator import n_features
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
-from repr_eval.images.locate import DataRoot, cache_folder
-from repr_eval.provenance import machine, versions
-from repr_eval.svm.compiled import library
+from repr_eval.images.data_dir import DataRoot, cache_folder
+from repr_eval.representations.discriminator import n_features
+from repr_eval.svm.products import library
+from repr_eval.system.provenance import machine, versions
 
 # Jobs by images (training, test): what `fits` is about.
 _JOBS = {"cifar10-svm": (50_000, 10_000), "svhn": (73_257, 26_032)}

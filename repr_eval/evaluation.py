@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 
-from repr_eval.features.learned import LEARNED
-from repr_eval.features.representations import Description, Representation
-from repr_eval.features.store import has, remove, stored_features
+from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.images.labelled import LabelledImages, Split
-from repr_eval.protocols.classifiers import Classifier
 from repr_eval.protocols.draws import save_lists
-from repr_eval.protocols.outcome import Features, Outcome
-from repr_eval.provenance import commit, machine, versions
-from repr_eval.ranks import Done, here, part
+from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record, append_record, known_records
+from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.fitted import LEARNED
+from repr_eval.representations.store import has, remove, stored_features
+from repr_eval.system.provenance import commit, machine, versions
+from repr_eval.system.ranks import Done, current, leave
 
 Protocol = Callable[[Features, Features], Outcome]  # (training split, test split), all settings bound
 
 
 @dataclass(frozen=True)
-class Place:
+class Folders:
     """Where an evaluation reads and writes."""
 
     out: Path  # records and index lists
@@ -47,11 +47,11 @@ class Extracted:
         """The features of layers `first` to `last` alone: views of the same arrays."""
         description, columns = self.description.of_layers(first, last), self.description.columns(first, last)
         train, test = (Features(split.X[:, columns], split.y) for split in (self.train, self.test))
-        return Extracted(self.data, description, train, test, self.seconds)
+        return Extracted(data=self.data, description=description, train=train, test=test, seconds=self.seconds)
 
 
 def evaluate(
-    family: str, data: LabelledImages, representation: Representation, protocol: Protocol, place: Place, *,
+    family: str, data: LabelledImages, representation: Representation, protocol: Protocol, folders: Folders, *,
     seed: int, command: str, device: str, layers: tuple[int, int] | None = None,
 ) -> Record:  # fmt: skip
     """Extract (or find stored) features of both splits, run the protocol, append the record to `place.out`.
@@ -60,35 +60,35 @@ def evaluate(
     """
     if layers:
         representation.description.of_layers(*layers)  # before the hours, not after them
-    found = extracted(data, representation, place)
+    extraction = extracted(data, representation, folders)
     if layers:
-        found = found.of_layers(*layers)
-    return measure(family, found, protocol, place, seed=seed, command=command, device=device)
+        extraction = extraction.of_layers(*layers)
+    return measure(family, extraction, protocol, folders, seed=seed, command=command, device=device)
 
 
 def recorded(
-    family: str, data: LabelledImages, representation: Representation, place: Place, protocol: str,
+    family: str, data: LabelledImages, representation: Representation, folders: Folders, protocol: str,
     classifier: Classifier, labels: int, draws: int, seed: int,
 ) -> Record | None:  # fmt: skip
     """The newest record in `place.out` of this very measurement, if there is one; nothing is computed."""
     description = representation.adapted(data.train.images, data.train.fingerprint).description
-    settings = description.settings | {"stored_as": place.precision}
+    settings = description.settings | {"stored_as": folders.precision}
     wanted = (
         f"{family}/{protocol}", classifier.name, json.loads(json.dumps(classifier.settings)), labels, draws, seed,
         settings,
         data.train.fingerprint, data.test.fingerprint,
     )  # fmt: skip
-    found = None
-    for record in known_records(place.out):
+    newest = None
+    for record in known_records(folders.out):
         is_of = (
             record.protocol, record.classifier, record.classifier_settings, record.labels, len(record.test_correct),
             record.seed, record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
         )  # fmt: skip
-        found = record if is_of == wanted else found
-    return found
+        newest = record if is_of == wanted else newest
+    return newest
 
 
-def extracted(data: LabelledImages, representation: Representation, place: Place) -> Extracted:
+def extracted(data: LabelledImages, representation: Representation, folders: Folders) -> Extracted:
     """Both splits' features, from the store or made and stored. ValueError where there is nothing to tell apart."""
     classes = np.unique(data.train.labels)
     if len(classes) < 2:
@@ -97,35 +97,37 @@ def extracted(data: LabelledImages, representation: Representation, place: Place
     started = time.perf_counter()
     adapted = representation.adapted(data.train.images, data.train.fingerprint)
     if LEARNED in adapted.description.settings:
-        _forget_halves(data, adapted.description, place)
-    train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
-    ranks = here()
+        _forget_halves(data, adapted.description, folders)
+    train, test = (features_of(split, adapted, folders) for split in (data.train, data.test))
+    ranks = current()
     ranks.wait()
     if not ranks.first:
         raise Done  # several ranks share the extraction alone
-    part()
-    return Extracted(data, adapted.description, train, test, time.perf_counter() - started)
+    leave()
+    return Extracted(
+        data=data, description=adapted.description, train=train, test=test, seconds=time.perf_counter() - started
+    )
 
 
 def measure(
-    family: str, found: Extracted, protocol: Protocol, place: Place, *, seed: int, command: str, device: str
+    family: str, extraction: Extracted, protocol: Protocol, folders: Folders, *, seed: int, command: str, device: str
 ) -> Record:
     """Run the protocol on extracted features and append the record to `place.out`."""
-    outcome = protocol(found.train, found.test)
-    description = found.description
+    outcome = protocol(extraction.train, extraction.test)
+    description = extraction.description
     record = Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
         protocol=f"{family}/{outcome.protocol}",
-        dataset=_describe(found.data),
+        dataset=_describe(extraction.data),
         method=description.method,
         trained_on=description.trained_on,
         layers=description.layers,
         n_features=description.n_features,
         max_units=description.max_units,
-        representation=description.settings | {"stored_as": place.precision},
+        representation=description.settings | {"stored_as": folders.precision},
         labels=outcome.labels,
         seed=seed,
-        lists_sha256=save_lists(place.out / "draws", outcome.lists),
+        lists_sha256=save_lists(folders.out / "draws", outcome.lists),
         classifier=outcome.classifier,
         classifier_settings=outcome.classifier_settings,
         C=outcome.validation.C,
@@ -136,7 +138,7 @@ def measure(
         test_correct=outcome.test_correct,
         largest_gap=outcome.largest_gap,
         seconds={
-            "features": round(found.seconds, 1),
+            "features": round(extraction.seconds, 1),
             "selection": round(outcome.selection_seconds, 1),
             "test": round(outcome.test_seconds, 1),
         },
@@ -145,29 +147,29 @@ def measure(
         commit=commit(),
         command=command,
     )
-    append_record(place.out, record)
+    append_record(folders.out, record)
     return record
 
 
-def _forget_halves(data: LabelledImages, description: Description, place: Place) -> None:
+def _forget_halves(data: LabelledImages, description: Description, folders: Folders) -> None:
     """Of what is learned anew before features are made, both splits' are stored, or none.
 
     A network that is trained again, on more threads say, is not the same to the last bit.
     """
-    keys = [_key(split, description, place) for split in (data.train, data.test)]
-    there = [has(place.store, key) for key in keys]
-    if any(there) and not all(there) and here().first:
-        remove(place.store, keys[there.index(True)])
-    here().wait()
+    keys = [_key(split, description, folders) for split in (data.train, data.test)]
+    there = [has(folders.store, key) for key in keys]
+    if any(there) and not all(there) and current().first:
+        remove(folders.store, keys[there.index(True)])
+    current().wait()
 
 
-def _key(split: Split, description: Description, place: Place) -> dict[str, Any]:
+def _key(split: Split, description: Description, folders: Folders) -> dict[str, Any]:
     """What a split's features are stored under."""
     images = {"images": split.pixel_fingerprint, "order": split.fingerprint}
-    return {**description.settings, **images, "precision": place.precision}
+    return {**description.settings, **images, "precision": folders.precision}
 
 
-def features_of(split: Split, representation: Representation, place: Place) -> Features:
+def features_of(split: Split, representation: Representation, folders: Folders) -> Features:
     """The split's features, from the store or made and stored."""
     description = representation.description
 
@@ -175,7 +177,7 @@ def features_of(split: Split, representation: Representation, place: Place) -> F
         representation.fill(split.images, out)
 
     shape = (len(split.labels), description.n_features)
-    X = stored_features(place.store, _key(split, description, place), shape, fill)
+    X = stored_features(folders.store, _key(split, description, folders), shape, fill)
     return Features(X, split.labels)
 
 

@@ -1,6 +1,6 @@
 """Measurements as records: one frozen dataclass, one line of JSON in records.jsonl, appended whole or not at all.
 
-A record holds counts and settings; rates and intervals are made from it by `tables`. The file is only ever appended
+A record holds counts and settings; rates and intervals are made from it by `reporting`. The file is only ever appended
 to, under a lock, so that any number of runs may write to one folder.
 """
 
@@ -14,11 +14,11 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from repr_eval.atomic import naming
+from repr_eval.system.files import naming
 
 FORMAT = 1
 FILE = "records.jsonl"
-L2_SVM = "L2-SVM"  # the classifier of records that name none: they are older than the others
+L2_SVM_NAME = "L2-SVM"  # the classifier of records that name none: they are older than the others
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Record:
     machine: str
     commit: str
     command: str
-    classifier: str = L2_SVM
+    classifier: str = L2_SVM_NAME
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     format: int = FORMAT
 
@@ -66,7 +66,7 @@ class Record:
 
     def to_line(self) -> str:
         content = asdict(self)
-        if self.classifier == L2_SVM:
+        if self.classifier == L2_SVM_NAME:
             del content["classifier"]  # so that a line, and with it the id, is what it was before there were others
         if not self.classifier_settings:
             del content["classifier_settings"]

@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-from repr_eval.gan import checkpoint, training
-from repr_eval.gan.adversaries import Adversaries
+from repr_eval.gan import checkpoint, run_folder
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import TrainingResult, train
@@ -105,11 +105,11 @@ def arm(fault: str, n: int) -> None:
     elif fault == "save":  # ... half a checkpoint is written
         checkpoint.save_file = nth_time(n, checkpoint.save_file, half_a_checkpoint)  # type: ignore[attr-defined]
     elif fault == "update":  # ... an optimiser would step: the first and every other time D's, else G's
-        Adversaries._update = nth_time(n, Adversaries._update, nothing)  # type: ignore[method-assign]
+        DCGAN._update = nth_time(n, DCGAN._update, nothing)  # type: ignore[method-assign]
     elif fault == "log":  # ... the start of an entry of the log is written; nothing else is appended to
         opened: Callable[..., Any] = open
         dying = nth_time(n, opened, start_of_an_entry)
-        vars(training)["open"] = lambda path, mode: (dying if mode == "a" else opened)(path, mode)
+        vars(run_folder)["open"] = lambda path, mode: (dying if mode == "a" else opened)(path, mode)
     else:
         raise ValueError(fault)
 

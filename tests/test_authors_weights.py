@@ -11,22 +11,22 @@ import numpy as np
 import pytest
 import torch
 
-from repr_eval.evaluation import Place, extracted
-from repr_eval.features.discriminator import to_network
-from repr_eval.features.representations import from_weights
-from repr_eval.gan.adversaries import batch_statistics
+from repr_eval.classifiers.selection import count_correct
+from repr_eval.evaluation import Folders, extracted
+from repr_eval.gan.authors_weights import import_authors_weights
+from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
-from repr_eval.gan.randomness import draw_noise, generator_for
-from repr_eval.gan.released import import_released
 from repr_eval.gan.samples import generate
 from repr_eval.gan.weights import save_weights
 from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.data_dir import data_root
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
-from repr_eval.protocols.selection import count_correct
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.discriminator import from_weights
 from repr_eval.svm import L2SVM
+from repr_eval.system.random_streams import draw_noise, generator_for
 
 pytestmark = pytest.mark.real_data
 
@@ -55,7 +55,7 @@ def unflipped(network: Discriminator | Generator) -> Discriminator | Generator:
 
 def house_numbers(real: Path, flipped: bool) -> np.ndarray:
     """Images uint8 [512, 32, 32, 3] by the authors' SVHN generator."""
-    network, _ = import_released(real / "dcgan_authors/svhn/200_gen_params.jl", "dcgan32-svhn")
+    network, _ = import_authors_weights(real / "dcgan_authors/svhn/200_gen_params.jl", "dcgan32-svhn")
     network = network if flipped else unflipped(network)
     assert isinstance(network, Generator)
     return generate(network, draw_noise(SAMPLES, network.z_dim, "normal", generator_for(0, "samples")))
@@ -89,7 +89,7 @@ def test_flipped_kernels_tell_real_digits_from_generated_ones(real: Path, grey: 
     images = {"real": grey.test.images[:SAMPLES], "generated": house_numbers(real, flipped=True)}
     gaps = []
     for change in (lambda network: network, unflipped):
-        network = change(import_released(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")[0])
+        network = change(import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")[0])
         with torch.no_grad(), batch_statistics(network):
             logits = {name: network(to_network(x, CPU)).numpy() for name, x in images.items()}
         spread = np.concatenate(list(logits.values())).std()
@@ -100,8 +100,8 @@ def test_flipped_kernels_tell_real_digits_from_generated_ones(real: Path, grey: 
 def test_the_incomplete_imagenet_set_names_what_is_missing(real: Path) -> None:
     jl = real / "dcgan_authors/imagenet/30_discrim_params.jl"
     with pytest.raises(ValueError, match=r"jl_11\.npy \(weights of layer 5\) is missing; --layers 1-4 reads the"):
-        import_released(jl, "dcgan32")
-    _, info = import_released(jl, "dcgan32", layers=4)
+        import_authors_weights(jl, "dcgan32")
+    _, info = import_authors_weights(jl, "dcgan32", layers=4)
     assert (info.name, info.trained_on) == ("DCGAN, authors' weights", "ImageNet-1k")
 
 
@@ -115,15 +115,15 @@ def test_two_swapped_gains_of_one_shape_are_noticed(real: Path, tmp_path: Path) 
     np.save(a, second)
     np.save(b, first)
     with pytest.raises(ValueError, match=r"jl_06\.npy: holds what was released as number 9"):
-        import_released(jl, "dcgan32", layers=4)
+        import_authors_weights(jl, "dcgan32", layers=4)
 
 
 def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages, tmp_path: Path) -> None:
     """An independent implementation: 20.1% test error, std of draws 0.3, C = 5e-4 chosen on 3,000 digits."""
-    network, info = import_released(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
+    network, info = import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
     save_weights(tmp_path / "d.safetensors", network, info)
-    place = Place(tmp_path, tmp_path / "store")
-    found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), place)
+    folders = Folders(tmp_path, tmp_path / "store")
+    found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), folders)
     outcome = svhn.few_labels(found.train, found.test, labels=1000, draws=20, seed=0, progress=False)
     errors = 1 - np.array(outcome.test_correct) / outcome.n_test
     assert outcome.validation.C == 5e-4
@@ -136,10 +136,10 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
 
     Of the training images it had 89.7% right; fits whose gap proves them here have 90.4%, at any tolerance below 0.3.
     """
-    network, info = import_released(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
+    network, info = import_authors_weights(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
-    place = Place(tmp_path, tmp_path / "store")
-    found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), place)
+    folders = Folders(tmp_path, tmp_path / "store")
+    found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), folders)
     assert found.train.X.shape == (50_000, 12_288)
     model = L2SVM(C=1e-4).fit(found.train.X, found.train.y)
     test = count_correct([model], found.test.X, found.test.y)[0] / len(found.test.y)

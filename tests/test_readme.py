@@ -3,13 +3,14 @@
 import hashlib
 from pathlib import Path
 
-from benchmarks.readme_tables import with_tables
-from benchmarks.ship import results_of
-from repr_eval import comparison, overview, studies
 from repr_eval.gan.pretrained import folder, manifest
 from repr_eval.gan.weights import load_discriminator, weights_hash
 from repr_eval.records import read_records
-from repr_eval.tables import TABLES, table_rows, to_csv, to_markdown
+from repr_eval.reporting import ablations, methods, overview
+from repr_eval.reporting.render import to_csv, to_markdown
+from repr_eval.reporting.rows import TABLES, table_rows
+from tools.readme_tables import with_tables
+from tools.ship import results_of
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -20,17 +21,17 @@ def test_readme_holds_the_tables_that_the_records_give() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     everything = []
     for table in ("cifar10", "svhn"):
-        rows, lines = table_rows(records, table), comparison.compared(records, table)
+        rows, lines = table_rows(records, table), methods.compared(records, table)
         assert sum(line.row is not None for line in lines) > 5
         everything += lines
-        methods = RESULTS / f"{table}-methods.md"
-        assert methods.read_text(encoding="utf-8") == comparison.to_markdown(lines, TABLES[table])
-        assert methods.with_suffix(".csv").read_text(encoding="utf-8") == comparison.to_csv(lines)
+        stored = RESULTS / f"{table}-methods.md"
+        assert stored.read_text(encoding="utf-8") == methods.to_markdown(lines, TABLES[table])
+        assert stored.with_suffix(".csv").read_text(encoding="utf-8") == methods.to_csv(lines)
         assert (RESULTS / f"{table}.md").read_text(encoding="utf-8") == to_markdown(rows, TABLES[table])
         assert (RESULTS / f"{table}.csv").read_text(encoding="utf-8") == to_csv(rows, TABLES[table])
     assert (RESULTS / "overview.md").read_text(encoding="utf-8") == overview.to_markdown(everything)
-    for name, study in studies.STUDIES.items():
-        assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == studies.to_markdown(study(records))
+    for name, study in ablations.STUDIES.items():
+        assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == ablations.to_markdown(study(records))
     assert with_tables(text) == text
     for name in ("overview", "batch_norm"):
         assert f"<!-- table {name} -->" in text

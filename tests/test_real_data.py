@@ -18,20 +18,20 @@ import pytest
 import torch
 from PIL import Image
 
-from repr_eval.evaluation import Place, features_of
-from repr_eval.features.pixels import Pixels
-from repr_eval.features.representations import from_weights
+from repr_eval.classifiers.base import Features
+from repr_eval.evaluation import Folders, features_of
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
+from repr_eval.images.data_dir import data_root
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import data_root
 from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
 from repr_eval.protocols.draws import digest_of, per_class_draws
-from repr_eval.protocols.outcome import Features
+from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.pixels import Pixels
 
 pytestmark = pytest.mark.real_data
 
@@ -97,7 +97,7 @@ def test_svhn_grey_is_known_by_its_content_and_never_called_svhn(grey: LabelledI
 
 
 def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: LabelledImages, tmp_path: Path) -> None:
-    place = Place(tmp_path, tmp_path / "store")
+    folders = Folders(tmp_path, tmp_path / "store")
     # A third of each split keeps this to a minute or two.
     data = dataclasses.replace(
         grey,
@@ -107,7 +107,7 @@ def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: Labell
     errors = {}
     for representation in (from_weights(find_weights(best())), Pixels()):
         adapted = representation.adapted(data.train.images, data.train.fingerprint)
-        train, test = (features_of(split, adapted, place) for split in (data.train, data.test))
+        train, test = (features_of(split, adapted, folders) for split in (data.train, data.test))
         outcome = svhn.few_labels(train, test, labels=500, draws=5, seed=0, Cs=(1e-4, 1e-3, 1e-2), progress=False)
         errors[adapted.description.method] = 1 - np.mean(outcome.test_correct) / outcome.n_test
     model, pixels = errors.values()

@@ -10,14 +10,14 @@ from repr_eval.cli import jobs, options
 from repr_eval.cli.jobs import Run
 from repr_eval.evaluation import extracted, measure
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.data_dir import data_root
+from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import cifar10, svhn
-from repr_eval.tables import TABLES
+from repr_eval.reporting.rows import TABLES
 
-LOW_LABELS, LOW_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
+PER_CLASS, PER_CLASS_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 
 _LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
 _ALL = click.option(
@@ -50,8 +50,10 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     """
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
-    few = _low_labels("cifar10", labels_per_class or LOW_LABELS, draws or LOW_DRAWS)
-    full = Run("cifar10", cifar10.all_labels, cifar10.ALL_LABELS, cifar10.CS, {}, None)
+    few = _low_labels("cifar10", labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
+    full = Run(
+        family="cifar10", protocol=cifar10.all_labels, name=cifar10.ALL_LABELS, Cs=cifar10.CS, settings={}, labels=None
+    )
     load = _loading(load_cifar10, settings)
     if everything:
         jobs.run_all([few] if labels_per_class else [full, few], load, settings)
@@ -77,7 +79,7 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
     load = _loading(load_svhn, settings)
     asked = {"labels": labels, "draws": draws}
-    few = Run("svhn", svhn.few_labels, svhn.FEW_LABELS, svhn.CS, asked, labels)
+    few = Run(family="svhn", protocol=svhn.few_labels, name=svhn.FEW_LABELS, Cs=svhn.CS, settings=asked, labels=labels)
     if everything:
         jobs.run_all([few], load, settings)
     else:
@@ -116,26 +118,33 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
-    few = _low_labels(data, labels_per_class or (LOW_LABELS if data == "cifar10" else 10), draws)
-    job = jobs.job(data, settings)
+    few = _low_labels(data, labels_per_class or (PER_CLASS if data == "cifar10" else 10), draws)
+    job = jobs.job_of(data, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         option = "encoder" if settings["encoder"] else "weights"
         raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
     protocol = few.bound(job)
     images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
-    found = extracted(images, job.representation, job.place)
-    for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
-        part = found.of_layers(first, last)
-        record = measure(data, part, protocol, job.place, seed=job.seed, command=job.command, device=job.device)
+    features = extracted(images, job.representation, job.folders)
+    for first, last in [(1, last) for last in range(1, count + 1)] + [(alone, alone) for alone in range(2, count + 1)]:
+        part = features.of_layers(first, last)
+        record = measure(data, part, protocol, job.folders, seed=job.seed, command=job.command, device=job.device)
         click.echo(jobs.summary(record, TABLES[data]))
-        found = replace(found, seconds=0.0)  # the features are there now
+        features = replace(features, seconds=0.0)  # the features are there now
     jobs.reports(settings["out"])
 
 
 def _low_labels(family: str, per_class: int, draws: int) -> Run:
     settings = {"per_class": per_class, "draws": draws}
-    return Run(family, cifar10.low_labels, cifar10.LOW_LABELS, cifar10.CS, settings, 10 * per_class)
+    return Run(
+        family=family,
+        protocol=cifar10.low_labels,
+        name=cifar10.LOW_LABELS,
+        Cs=cifar10.CS,
+        settings=settings,
+        labels=10 * per_class,
+    )
 
 
 def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:

@@ -12,22 +12,25 @@ from typing import Any
 import click
 import torch
 
+from repr_eval.classifiers.base import Classifier, whole_numbers
+from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
+from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.cli import one_line, options
-from repr_eval.evaluation import Place, Protocol, evaluate, recorded
-from repr_eval.features.encoders import HALF, RGB, encoder
-from repr_eval.features.methods import COMPARED, METHODS
-from repr_eval.features.representations import BN_MODES, Representation, from_weights, untrained
+from repr_eval.evaluation import Folders, Protocol, evaluate, recorded
 from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import cache_folder
-from repr_eval.protocols.classifiers import L2_SVM, Classifier, whole_numbers
-from repr_eval.protocols.neighbours import NEAREST_NEIGHBOURS
-from repr_eval.protocols.outcome import Outcome
-from repr_eval.protocols.supervised import supervised_cnn
+from repr_eval.protocols.results import Outcome
 from repr_eval.records import Record, known_records
-from repr_eval.reports import write_reports
-from repr_eval.tables import TABLES, measured_row
+from repr_eval.reporting.rows import TABLES, measured_row
+from repr_eval.reporting.write import write_reports
+from repr_eval.representations.base import Representation
+from repr_eval.representations.batch_norm import BN_MODES
+from repr_eval.representations.discriminator import from_weights, untrained
+from repr_eval.representations.methods import COMPARED, METHODS
+from repr_eval.representations.own_network.network import HALF, RGB, encoder
 
 # (seed, architecture, device) -> the classifier
 CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
@@ -36,11 +39,11 @@ CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "cnn": lambda seed, arch, device: supervised_cnn(seed, arch, "published", device),
     "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
 }
-SUPERVISED = ("cnn", "cnn-small")
+SUPERVISED_CNNS = ("cnn", "cnn-small")
 SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
 OF_RUNS = {"per_class": "--labels-per-class", "labels": "--labels", "draws": "--draws"}  # options, by a Run's settings
 ARCHS = {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}  # of these, by table
-SETTINGS = {one.name: one.setting for one in (L2_SVM, NEAREST_NEIGHBOURS)}
+SETTING_OF = {classifier.name: classifier.setting for classifier in (L2_SVM, NEAREST_NEIGHBOURS)}
 
 OPTIONS = (
     click.option("--weights", help="A .safetensors file, a name from pretrained/, the control random (random:1 with "
@@ -79,7 +82,7 @@ class Job:
     representation: Representation
     classifier: Classifier
     grid: tuple[float, ...] | None  # as given
-    place: Place
+    folders: Folders
     seed: int
     device: str
     layers: tuple[int, int] | None
@@ -104,7 +107,7 @@ class Run:
 
     def in_comparison(self, classifier: str) -> "Run":
         """The same as `--all` runs it with a classifier of that name."""
-        if classifier not in SUPERVISED or "draws" not in self.settings:
+        if classifier not in SUPERVISED_CNNS or "draws" not in self.settings:
             return self
         return replace(self, settings=self.settings | {"draws": min(self.settings["draws"], SUPERVISED_DRAWS)})
 
@@ -114,7 +117,7 @@ class Run:
         return partial(self.protocol, seed=job.seed, Cs=Cs, classifier=job.classifier, **self.settings)
 
 
-def job(family: str, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
+def job_of(family: str, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
     """The job that a command's options ask for, of the table `family`; ValueError where they do not fit together."""
     representation, device = _representation(settings)
     options.make_folder(settings["out"], "--out")
@@ -122,16 +125,21 @@ def job(family: str, settings: dict[str, Any], command: Sequence[str] | None = N
     options.make_folder(store, "--store")
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
-        representation, _classifier(family, settings), _grid(settings),
-        Place(settings["out"], store, settings["store_as"]), settings["seed"], device, layers,
-        shlex.join(["repr-eval", *(command or sys.argv[1:])]),
-    )  # fmt: skip
+        representation=representation,
+        classifier=_classifier(family, settings),
+        grid=_grid(settings),
+        folders=Folders(settings["out"], store, settings["store_as"]),
+        seed=settings["seed"],
+        device=device,
+        layers=layers,
+        command=shlex.join(["repr-eval", *(command or sys.argv[1:])]),
+    )
 
 
-def run(one: Run, load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
+def run(measurement: Run, load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
-    chosen = job(one.family, settings)
-    _measure(one, load(), chosen)
+    job = job_of(measurement.family, settings)
+    _measure(measurement, load(), job)
     reports(settings["out"])
 
 
@@ -143,14 +151,14 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
     if settings["classifier"] != "svm":
         raise ValueError("--all compares every classifier; leave out --classifier")
     first = _compared(*COMPARED[0], settings)
-    job(runs[0].family, first)  # what is wrong with the options is said before data is loaded, or fetched
+    job_of(runs[0].family, first)  # what is wrong with the options is said before data is loaded, or fetched
     known_records(settings["out"])  # ... and with the records, before anything is measured
     data = load()
     failed = []
     for weights, classifier in COMPARED:
-        for one in runs:
+        for measurement in runs:
             try:
-                new = _measure_once(one.in_comparison(classifier), data, weights, classifier, settings)
+                new = _measure_once(measurement.in_comparison(classifier), data, weights, classifier, settings)
             except BrokenPipeError:
                 raise
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
@@ -164,22 +172,24 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
 
 
 def _measure_once(
-    one: Run, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
+    measurement: Run, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
 ) -> bool:
     """Measure one method of the comparison, unless it is recorded: then False."""
-    chosen = _compared(weights, classifier, settings)
-    added = ["--weights", chosen["weights"]] if weights else []
+    method_settings = _compared(weights, classifier, settings)
+    added = ["--weights", method_settings["weights"]] if weights else []
     if weights and weights.startswith("random"):
-        added += ["--arch", chosen["arch"], "--width", f"{chosen['width']:g}"]
-    one_job = job(one.family, chosen, [*_given(), *one.words, *added, "--classifier", classifier])
-    found = recorded(
-        one.family, data, one_job.representation, one_job.place, one.name, one_job.classifier,
-        one.labels or len(data.train.labels), one.settings.get("draws", 1), one_job.seed,
+        added += ["--arch", method_settings["arch"], "--width", f"{method_settings['width']:g}"]
+    job = job_of(
+        measurement.family, method_settings, [*_given(), *measurement.words, *added, "--classifier", classifier]
+    )
+    record = recorded(
+        measurement.family, data, job.representation, job.folders, measurement.name, job.classifier,
+        measurement.labels or len(data.train.labels), measurement.settings.get("draws", 1), job.seed,
     )  # fmt: skip
-    if found:
-        click.echo(f"recorded: {summary(found, TABLES[one.family])}")
+    if record:
+        click.echo(f"recorded: {summary(record, TABLES[measurement.family])}")
         return False
-    _measure(one, data, one_job)
+    _measure(measurement, data, job)
     return True
 
 
@@ -196,19 +206,19 @@ def _given() -> list[str]:
 
 def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of one method; an untrained network is of the best model's shape."""
-    chosen = settings | {"weights": weights, "classifier": classifier}
+    method_settings = settings | {"weights": weights, "classifier": classifier}
     if weights and weights.startswith("random"):
         shape = from_weights(find_weights(best())).network
-        chosen |= {"arch": shape.arch.name, "width": shape.width}
-    return chosen
+        method_settings |= {"arch": shape.arch.name, "width": shape.width}
+    return method_settings
 
 
-def _measure(one: Run, data: LabelledImages, job: Job) -> None:
+def _measure(measurement: Run, data: LabelledImages, job: Job) -> None:
     record = evaluate(
-        one.family, data, job.representation, one.bound(job), job.place,
+        measurement.family, data, job.representation, measurement.bound(job), job.folders,
         seed=job.seed, command=job.command, device=job.device, layers=job.layers,
     )  # fmt: skip
-    click.echo(summary(record, TABLES[one.family]))
+    click.echo(summary(record, TABLES[measurement.family]))
 
 
 def reports(out: Path) -> None:
@@ -224,7 +234,7 @@ def summary(record: Record, measure: str) -> str:
     edge = ", at the edge of its grid" if record.C_at_edge else ""
     layers = "" if row.layers == "-" else f"layers {row.layers}, "
     by = "" if record.classifier == L2_SVM.name else f", {record.classifier}"
-    setting = SETTINGS.get(record.classifier, "configuration")
+    setting = SETTING_OF.get(record.classifier, "configuration")
     return (
         f"{row.data}, {row.labels:,} labels, {record.method}, {layers}{row.features:,} features{by}: test {measure} "
         f"{100 * row.rate:.2f}% ({row.draws} draws, {interval}; {setting} {row.C:g}{edge}; record {row.record})"
@@ -253,30 +263,30 @@ def _three(option: str, text: str | None) -> RGB:
 
 def _representation(settings: dict[str, Any]) -> tuple[Representation, str]:
     weights, arch, width, bn = (settings[name] for name in ("weights", "arch", "width", "bn"))
-    chosen = options.chosen_device(settings["device"])
+    device = options.chosen_device(settings["device"])
     control = re.fullmatch(r"random(?::(\d+))?", weights or "")
     if not control and (arch != "dcgan32" or width != 1.0):
         raise ValueError("--arch and --width describe --weights random; other weights say themselves what they are")
     if settings["encoder"] is not None:
-        return _encoder(settings, chosen), str(chosen)
+        return _encoder(settings, device), str(device)
     for name in ("pool", "image_size", "mean", "std"):
         if settings[name] is not None:
             raise ValueError(f"--{name.replace('_', '-')} describes the network of --encoder, and none is given")
     if weights in METHODS:
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
-        return METHODS[weights](settings["seed"], chosen), str(chosen)
+        return METHODS[weights](settings["seed"], device), str(device)
     if control:
         if bn == "running":
             raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
         seed = settings["seed"] if control[1] is None else int(control[1])
-        return untrained(arch, width, seed, bn=bn, device=chosen), str(chosen)
-    return from_weights(find_weights(weights or best()), bn=bn, device=chosen), str(chosen)
+        return untrained(arch, width, seed, bn=bn, device=device), str(device)
+    return from_weights(find_weights(weights or best()), bn=bn, device=device), str(device)
 
 
 def _classifier(family: str, settings: dict[str, Any]) -> Classifier:
     name = settings["classifier"]
-    if name in SUPERVISED and settings["weights"] != "pixels":
+    if name in SUPERVISED_CNNS and settings["weights"] != "pixels":
         raise ValueError(f"--classifier {name} is trained on the images themselves: give it --weights pixels")
     return CLASSIFIERS[name](settings["seed"], ARCHS[family], options.chosen_device(settings["device"]))
 
@@ -289,7 +299,7 @@ def _grid(settings: dict[str, Any]) -> tuple[float, ...] | None:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--C {text!r}: needs numbers with commas between, such as 1e-4,1e-3") from error
-    numbered = settings["classifier"] in SUPERVISED  # configurations, from 0
+    numbered = settings["classifier"] in SUPERVISED_CNNS  # configurations, from 0
     if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
         raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
     if settings["classifier"] == "knn":

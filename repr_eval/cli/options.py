@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from repr_eval.ranks import Done, joined
+from repr_eval.system.ranks import Done, joined
 
 if TYPE_CHECKING:
     import torch
@@ -58,10 +58,10 @@ def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
 def layer_range(text: str) -> tuple[int, int]:
     """(first, last) of "2-4", or of "3" alone, counted from 1. ValueError on anything else."""
     match = re.fullmatch(r"(\d{1,3})(?:-(\d{1,3}))?", text)
-    found = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not 1 <= found[0] <= found[1]:
+    layers = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not 1 <= layers[0] <= layers[1]:
         raise ValueError(f"--layers {text!r}: needs a range of layers such as 1-4, or one layer such as 3")
-    return found
+    return layers
 
 
 def make_folder(path: Path, option: str) -> None:
@@ -79,7 +79,7 @@ def chosen_device(name: str) -> "torch.device":
     import torch
 
     if name == "auto":
-        # Of several ranks on GPUs each has its own (`repr_eval.ranks`).
+        # Of several ranks on GPUs each has its own (`repr_eval.system.ranks`).
         return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
     try:
         device = torch.device(name)

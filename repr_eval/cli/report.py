@@ -6,9 +6,9 @@ import click
 
 from repr_eval.cli import options
 from repr_eval.doctor import report
+from repr_eval.images.data_dir import data_root
 from repr_eval.images.house_numbers import write_svhn_layout
-from repr_eval.images.locate import data_root
-from repr_eval.reports import write_reports
+from repr_eval.reporting.write import write_reports
 
 
 @click.command("table")

@@ -14,19 +14,20 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
-from repr_eval.gan.randomness import draw_noise, generator_for
 from repr_eval.gan.recipes import RECIPES, recipe_named
-from repr_eval.gan.released import import_released
+from repr_eval.gan.run_folder import SETTINGS, check_folder
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.gan.start import Start, read_start
-from repr_eval.gan.training import SETTINGS, check_folder, train
+from repr_eval.gan.training import train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
-from repr_eval.ranks import here
+from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.system.ranks import current
 
 
 class _Signals:
@@ -117,7 +118,7 @@ def train_gan(
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     asked_for = TrainingSettings(
         data=data, data_sha256="", n_images=sys.maxsize, arch=arch, width=width, epochs=epochs, max_steps=max_steps,
-        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=here().count,
+        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=current().count,
         recipe=replace(recipe_named(recipe), **chosen), started_from=_started_from(start, out, resume),
     ).resolved()  # fmt: skip
     if start:
@@ -128,15 +129,18 @@ def train_gan(
     on = options.chosen_device(device)
     if not dry_run:
         check_folder(out, resume)
-    found = _images(data, architecture_named(arch).image_size, data_dir, out)
+    unlabelled = _images(data, architecture_named(arch).image_size, data_dir, out)
     settings = replace(
-        asked_for, data=data_name or found.description, data_sha256=found.sha256, n_images=len(found.images)
+        asked_for,
+        data=data_name or unlabelled.description,
+        data_sha256=unlabelled.sha256,
+        n_images=len(unlabelled.images),
     ).resolved()
     if dry_run:
-        if here().first:
+        if current().first:
             click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
-    _train(found.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
+    _train(unlabelled.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
 
 
 def _given(option: str) -> bool:
@@ -155,10 +159,10 @@ def _train(images: np.ndarray, settings: TrainingSettings, out: Path, **how: Any
     """Train until the run or somebody ends it; exits with 128 and the signal's number in the second case."""
     with _graceful_stop() as signals:
         result = train(images, settings, out, stop=lambda: signals.received is not None, **how)
-    if here().first:
+    if current().first:
         click.echo(f"{out}: {result.steps:,} of {settings.total_steps:,} steps, {result.images_seen:,} images seen")
     if not result.finished:
-        if here().first:
+        if current().first:
             click.echo(f"stopped; go on with the same command and --resume (settings in {out / SETTINGS})", err=True)
         raise SystemExit(128 + (signals.received or signal.SIGINT))
 
@@ -190,24 +194,26 @@ def finish_gan(
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
     settings = read_settings(run / SETTINGS)
-    images = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
-    if images.sha256 != settings.data_sha256:
+    unlabelled = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
+    if unlabelled.sha256 != settings.data_sha256:
         raise ValueError(f"--data {data}: not the images that {run} is trained on ({settings.data})")
-    if here().first:
+    if current().first:
         settings = begin_decay(run, out, steps)
-    here().wait()
-    _train(images.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every)
+    current().wait()
+    _train(
+        unlabelled.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every
+    )
 
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:
     """The images to train on; of several ranks the first packs a folder, before the others read what it packed."""
-    ranks = here()
+    ranks = current()
     if not ranks.first:
         ranks.wait()
-    found = unlabelled_images(data, size, data_dir, cache=out)
+    images = unlabelled_images(data, size, data_dir, cache=out)
     if ranks.first:
         ranks.wait()
-    return found
+    return images
 
 
 @click.command("export-weights")
@@ -247,7 +253,7 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
         raise ValueError(f"--layers {layers}: a network starts at its first layer; give 1-{last}")
     if destination.suffix != ".safetensors":
         raise ValueError(f"{destination}: weights files end in .safetensors")
-    network, info = import_released(source, arch, width, last)
+    network, info = import_authors_weights(source, arch, width, last)
     save_weights(destination, network, info)
     part = f", layers 1-{last}" if last else ""
     click.echo(f"{destination}: {info.name} ({info.network}, {arch}{part}), trained on: {info.trained_on}")

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.gan.randomness import epoch_order
 from repr_eval.gan.settings import TrainingSettings
-from repr_eval.ranks import ALONE, Ranks
+from repr_eval.images.scale import to_unit
+from repr_eval.system.random_streams import epoch_order
+from repr_eval.system.ranks import ALONE, Ranks
 
 RESIDENT_SHARE = 0.5  # of a GPU's free memory that the images may take
 
@@ -22,7 +23,9 @@ class Batches:
 
     def __init__(self, images: np.ndarray, settings: TrainingSettings, device: torch.device, ranks: Ranks = ALONE):
         self.share = ranks.share(settings.batch_size, "batch_size")
-        self.images, self.settings, self.device = images, settings, device
+        self.images = images
+        self.settings = settings
+        self.device = device
         self.resident = _resident(images, device)
 
     def from_step(self, first: int) -> Iterator[Tensor]:
@@ -35,7 +38,7 @@ class Batches:
                 if self.resident is not None:
                     order = order.to(self.device)
             rows = order[position * s.batch_size : (position + 1) * s.batch_size][self.share]
-            yield self._rows(rows).permute(0, 3, 1, 2).float() / 127.5 - 1
+            yield to_unit(self._rows(rows).permute(0, 3, 1, 2))
 
     def _rows(self, rows: Tensor) -> Tensor:
         if self.resident is not None:

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from repr_eval.atomic import replacing
+from repr_eval.system.files import replacing
 
 KEEP = 2
 _NAME = re.compile(r"checkpoint-(\d{9})\.safetensors")
@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 def _stored(folder: Path) -> list[tuple[int, Path]]:
     """(step, file) of every checkpoint in `folder`, oldest first."""
-    found = [(_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
-    return sorted((int(match[1]), path) for match, path in found if match)
+    matches = [(_NAME.fullmatch(path.name), path) for path in folder.glob("checkpoint-*.safetensors")]
+    return sorted((int(match[1]), path) for match, path in matches if match)
 
 
 def latest_step(folder: Path) -> int:

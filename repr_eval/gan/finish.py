@@ -10,10 +10,10 @@ from pathlib import Path
 
 import torch
 
-from repr_eval.atomic import write_text
 from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
+from repr_eval.gan.run_folder import LOG, SETTINGS
 from repr_eval.gan.settings import TrainingSettings, read_history, read_settings
-from repr_eval.gan.training import LOG, SETTINGS
+from repr_eval.system.files import write_text
 
 SHARE = 0.2  # of all steps, over which the rates fall, where the recipe does not say
 

@@ -86,7 +86,9 @@ class Discriminator(nn.Module):
 
     def __init__(self, arch: Architecture, width: float = 1.0, layers: int | None = None, eps: float = BN_EPS):
         super().__init__()
-        self.arch, self.width, self.eps = arch, width, eps
+        self.arch = arch
+        self.width = width
+        self.eps = eps
         self.layers = len(arch.discriminator) if layers is None else layers
         if not 1 <= self.layers <= len(arch.discriminator):
             raise ValueError(f"layers={layers}: {arch.name} has layers 1 to {len(arch.discriminator)}")
@@ -144,7 +146,9 @@ class Generator(nn.Module):
 
     def __init__(self, arch: Architecture, width: float = 1.0, z_dim: int | None = None, eps: float = BN_EPS):
         super().__init__()
-        self.arch, self.width, self.eps = arch, width, eps
+        self.arch = arch
+        self.width = width
+        self.eps = eps
         self.z_dim = arch.z_dim if z_dim is None else z_dim
         if self.z_dim < 1:
             raise ValueError(f"z_dim={z_dim}: needs at least 1")

@@ -1,7 +1,7 @@
 """How a DCGAN is trained: a recipe is one row of `RECIPES`, a literal set of choices, and its name fixes them all.
 
 A row never changes once a model has been trained with it; a new choice gets a new name. What the choices mean, and
-where they come from, is said where each is computed: `losses`, `augmentation`, `tasks`, `adversaries`.
+where they come from, is said where each is computed: `losses`, `augmentation`, `auxiliary_tasks`, `game`.
 """
 
 from dataclasses import dataclass, replace
@@ -94,7 +94,7 @@ VIEWS = Augmentation(crop=0.3, flip=True, brightness=0.4, saturation=0.8, grey=0
 # same one, and which way is up; half as many fakes, from a G of half D's width, leave it the time. (There it is
 # "lean-slower": the average of G's weights changes nothing for D.)
 CONTRASTIVE = Recipe(
-    "contrastive",
+    name="contrastive",
     d_lr_factor=2.5,
     generator_width=0.5,
     fakes=0.5,

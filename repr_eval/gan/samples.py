@@ -7,9 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from repr_eval.atomic import replacing
-from repr_eval.gan.adversaries import batch_statistics
+from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Generator
+from repr_eval.images.scale import to_levels
+from repr_eval.system.files import replacing
 
 
 @torch.no_grad()
@@ -20,7 +21,7 @@ def generate(generator: Generator, z: Tensor) -> np.ndarray:
     """
     with batch_statistics(generator):
         x = generator(z).float()
-    return ((x + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    return to_levels(x).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.ndarray:

@@ -127,7 +127,7 @@ def read_settings(path: Path) -> TrainingSettings:
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The stretches (`repr_eval.gan.history`) of the run whose settings, which can be read, are stored at `path`."""
+    """The stretches (`gan.run_history`) of the run whose settings, which can be read, are stored at `path`."""
     return list(json.loads(path.read_text(encoding="utf-8")).get("history", []))
 
 

@@ -1,22 +1,18 @@
 """Trains a DCGAN in a run folder that can be killed at any moment and goes on bit for bit where it was.
 
-Several processes may share a run (`repr_eval.ranks`): torchrun starts them, and the folder is the first one's to write.
+Several processes may share a run (`system.ranks`): torchrun starts them, and the folder is the first one's to write.
 
 Everything the next step depends on is either in a checkpoint (parameters, buffers, Adam's moments, the step) or a
-function of the seed and the step (data order, noise: `randomness`), so a run interrupted and resumed passes through
+function of the seed and the step (data order, noise: `random_streams`), so a run interrupted and resumed passes through
 the same states as one that was not.
 
 A run folder holds settings.json, losses.csv, samples/epoch-NNN.png, two checkpoints, and after every epoch and at the
 end discriminator.safetensors and generator.safetensors.
 """
 
-import fcntl
 import gc
-import json
-import logging
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,36 +21,22 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from repr_eval.atomic import naming, write_text
-from repr_eval.gan.adversaries import Adversaries
 from repr_eval.gan.batches import Batches
-from repr_eval.gan.checkpoint import latest_step, load_checkpoint, save_checkpoint
-from repr_eval.gan.history import changes, continued, stretch
+from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
+from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import architecture_named
-from repr_eval.gan.randomness import draw_noise, generator_for
+from repr_eval.gan.run_folder import LOG, Log, TrainingFailed, cut_log, exclusive, prepare_folder
 from repr_eval.gan.samples import generate, save_grid
-from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
+from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
 from repr_eval.gan.weights import WeightsInfo, save_weights
-from repr_eval.ranks import Ranks, here
+from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.system.ranks import Ranks, current
 
 SAMPLES = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
 ASK_EVERY = 10  # steps after which several ranks ask each other whether one is to stop
 TRIED_STEPS = 2  # of a smaller batch after memory ran out: Adam's moments are there from the first on
-COLLAPSE_WINDOW = 500  # steps
-COLLAPSE_LOSS = 1e-3  # a mean D loss below this over the window: the fakes are told apart beyond doubt
-LOG_HEADER = "step,images_seen,d_loss,g_loss\n"
-DISCRIMINATOR, GENERATOR, SETTINGS, LOG = (
-    "discriminator.safetensors", "generator.safetensors", "settings.json", "losses.csv",
-)  # fmt: skip
-
-
-logger = logging.getLogger(__name__)
-
-
-class TrainingFailed(ValueError):
-    """The game broke down: NaN, or a loss that collapsed. The last good checkpoint is kept."""
 
 
 @dataclass(frozen=True)
@@ -64,117 +46,8 @@ class TrainingResult:
     finished: bool  # False when `stop` ended it early
 
 
-@contextmanager
-def _exclusive(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases however the process ends."""
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"{out}: another process is training in this folder") from error
-        yield
-
-
-def check_folder(out: Path, resume: bool) -> None:
-    """Raise a ValueError where `out` cannot be the folder of a run that is to begin or, with `resume`, to go on."""
-    if (out / SETTINGS).exists():
-        if not resume:
-            raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
-    elif latest_step(out):
-        raise ValueError(f"{out}: has checkpoints but no {SETTINGS} that says of what; choose another --out")
-
-
-def _prepare_folder(
-    out: Path, settings: TrainingSettings, resume: bool, device: torch.device, start: Start | None
-) -> None:
-    check_folder(out, resume)
-    stored, past = out / SETTINGS, []
-    if stored.exists():
-        before = read_settings(stored)
-        refuse_changes(before, settings, out)
-        if settings.started_from and not start and not latest_step(out):
-            raise ValueError(f"{out}: has no checkpoint yet; name the weights that it starts from again, with --from")
-        past = read_history(stored)
-        if latest_step(out) > settings.total_steps:
-            raise ValueError(
-                f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise --epochs "
-                "or --max-steps, or choose another --out"
-            )
-        _refuse_other_pace(before, settings, latest_step(out), out)
-    for folder in (out, out / "samples"):
-        for leftover in folder.glob(".partial-*"):
-            leftover.unlink()
-    now = stretch(latest_step(out), device)
-    if past and now["from_step"] and (told := changes(past[-1], now)):
-        logger.warning("%s: goes on with %s: as good, but not to the last bit what it would have been", out, told)
-    content = {"format": 1, "settings": settings.to_json(), "history": continued(past, now)}
-    write_text(stored, json.dumps(content, indent=2) + "\n")
-
-
-def _refuse_other_pace(before: TrainingSettings, now: TrainingSettings, step: int, out: Path) -> None:
-    """Raise a ValueError where, with the new length, the steps taken would have been taken at other rates."""
-    if before.total_steps != now.total_steps and step > min(before.decay_from, now.decay_from):
-        raise ValueError(
-            f"{out}: is at step {step}, and its rates fall from step {before.decay_from} on (at the length asked: "
-            f"{now.decay_from}); end it with its own length, or start another run --from {out / DISCRIMINATOR}"
-        )
-
-
-def _cut_log(path: Path, step: int) -> list[float]:
-    """Leave the log as it was after `step` steps; D's losses in it."""
-    lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
-    try:
-        kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
-        losses = [float(line.split(",")[2]) for line in kept]
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not the losses of a run ({error}); move it away to go on without them") from error
-    write_text(path, LOG_HEADER + "".join(kept))
-    return losses
-
-
-class _Log:
-    """losses.csv, fed with losses still on the device and written at every look."""
-
-    def __init__(self, path: Path, batch_size: int, ranks: Ranks):
-        self.path, self.batch_size, self.ranks = path, batch_size, ranks
-        self.waiting: list[tuple[int, Tensor]] = []
-        self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
-        self.last = (float("nan"), float("nan"))
-
-    def add(self, step: int, losses: Tensor) -> None:
-        """Note D's and G's losses after `step` steps, float [2]; float [0] of a step without the game."""
-        if len(losses):
-            self.waiting.append((step, losses))
-
-    def look(self) -> None:
-        """Write what is waiting; raise TrainingFailed if it shows that the game broke down."""
-        if not self.waiting:
-            return
-        values = self.ranks.sum(torch.stack([losses for _, losses in self.waiting])) / self.ranks.count
-        rows = []
-        for (step, _), (d_loss, g_loss) in zip(self.waiting, values.tolist(), strict=True):
-            if not np.isfinite([d_loss, g_loss]).all():
-                raise TrainingFailed(
-                    f"step {step}: the loss is NaN or infinite (D {d_loss}, G {g_loss}); the last checkpoint is kept. "
-                    "Try a lower --lr, --precision fp32, or another --seed, in a new --out"
-                )
-            rows.append(f"{step},{step * self.batch_size},{d_loss:.6g},{g_loss:.6g}\n")
-            self.recent.append(d_loss)
-            self.last = (d_loss, g_loss)
-        self.waiting.clear()
-        if self.ranks.first:
-            with naming(self.path), open(self.path, "a") as file:
-                file.write("".join(rows))
-        if len(self.recent) == COLLAPSE_WINDOW and np.mean(self.recent) < COLLAPSE_LOSS:
-            raise TrainingFailed(
-                f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "
-                f"{COLLAPSE_WINDOW} steps): it no longer teaches G. The last checkpoint is kept. "
-                "Try a lower --lr, a larger --batch-size, more images, or another --seed, in a new --out"
-            )
-
-
 class _Run:
-    """One training run: the players, the images, the folder."""
+    """One training run: the game, the images, the folder."""
 
     def __init__(
         self,
@@ -185,35 +58,38 @@ class _Run:
         ranks: Ranks,
         start: Start | None,
     ):
-        self.settings, self.out, self.device, self.ranks = settings, out, device, ranks
+        self.settings = settings
+        self.out = out
+        self.device = device
+        self.ranks = ranks
         self.batches = Batches(images, settings, device, ranks)
         self.noise_share = ranks.share(settings.recipe.n_fakes, "fakes a step:")
-        self.players = Adversaries(settings, device, ranks, start)
+        self.game = DCGAN(settings, device, ranks, start)
         self.step = 0
         self.stored_step = -1
-        self.log = _Log(out / LOG, settings.batch_size, ranks)
+        self.log = Log(out / LOG, settings.batch_size, ranks)
         self.fixed_noise = draw_noise(
             SAMPLES, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
         ).to(device)
 
     def restore(self) -> None:
-        found = load_checkpoint(self.out, self.device) if self.ranks.first else None
+        stored = load_checkpoint(self.out, self.device) if self.ranks.first else None
         self.ranks.wait()  # the first may put a damaged file aside
-        found = found or load_checkpoint(self.out, self.device)
-        if found:
-            self.step, tensors = found
-            self.players.load_state(tensors)
+        stored = stored or load_checkpoint(self.out, self.device)
+        if stored:
+            self.step, tensors = stored
+            self.game.load_state(tensors)
             self.stored_step = self.step
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
-        losses = _cut_log(self.out / LOG, self.step) if self.ranks.first else []
-        self.log.recent.extend(self.ranks.told(losses))
+        losses = cut_log(self.out / LOG, self.step) if self.ranks.first else []
+        self.log.recent.extend(self.ranks.broadcast(losses))
 
     def advance(self, real: Tensor) -> None:
         s = self.settings
         generator = generator_for(s.seed, "noise", self.step, self.device)
         z = draw_noise(s.recipe.n_fakes, s.z_dim or 0, s.z or "", generator)
-        losses = self.players.step(real, z[self.noise_share], self.step)
+        losses = self.game.step(real, z[self.noise_share], self.step)
         self.step += 1
         self.log.add(self.step, losses)
 
@@ -223,7 +99,7 @@ class _Run:
         if self.step == self.stored_step or not self.ranks.first:
             return
         try:
-            save_checkpoint(self.out, self.step, self.players.state())
+            save_checkpoint(self.out, self.step, self.game.state())
         except ValueError as error:
             raise TrainingFailed(
                 f"{error}. Try a lower --lr, --precision fp32, or another --seed, in a new --out"
@@ -236,8 +112,8 @@ class _Run:
             return
         s = self.settings
         for name, network in (
-            ("discriminator", self.players.published_discriminator),
-            ("generator", self.players.published_generator),
+            ("discriminator", self.game.published_discriminator),
+            ("generator", self.game.published_generator),
         ):
             info = WeightsInfo(
                 network=name, arch=s.arch, width=network.width, z_dim=s.z_dim, z=s.z, eps=network.eps,
@@ -248,7 +124,7 @@ class _Run:
         epoch = -(-self.step // s.steps_per_epoch)
         save_grid(
             self.out / "samples" / f"epoch-{epoch:03d}.png",
-            generate(self.players.published_generator, self.fixed_noise),
+            generate(self.game.published_generator, self.fixed_noise),
         )
 
 
@@ -280,9 +156,9 @@ def train(
     `stop` is asked after every step, of several ranks after every tenth; once True, the state is stored and the result
     says `finished=False`.
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
-    on NaN or collapse. Of several ranks (`repr_eval.ranks`) each calls it; the first one writes.
+    on NaN or collapse. Of several ranks (`repr_eval.system.ranks`) each calls it; the first one writes.
     """
-    ranks = here()
+    ranks = current()
     settings = replace(settings, ranks=ranks.count, started_from=start.description if start else settings.started_from)
     settings = settings.resolved()
     if start:
@@ -292,9 +168,9 @@ def train(
     check_images(images, settings, architecture_named(settings.arch).image_size)
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    with _exclusive(out) if ranks.first else nullcontext():
+    with exclusive(out) if ranks.first else nullcontext():
         if ranks.first:
-            _prepare_folder(out, settings, resume, device, start)
+            prepare_folder(out, settings, resume, device, start)
         ranks.wait()
         try:
             run = _Run(images, settings, out, device, ranks, start)
@@ -330,9 +206,9 @@ def _batch_that_fits(images: np.ndarray, settings: TrainingSettings, device: tor
 
 def _play(images: np.ndarray, settings: TrainingSettings, device: torch.device) -> None:
     """Train without a folder, for as many steps as the settings say."""
-    players = Adversaries(settings, device)
+    game = DCGAN(settings, device)
     for number, real in enumerate(Batches(images, settings, device).from_step(0)):
-        players.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
+        game.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
 
 
 def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:

@@ -16,8 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from repr_eval.atomic import write_bytes
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
+from repr_eval.system.files import write_bytes
 
 _KEY = "repr_eval"  # the one key of the file's metadata; its value is the JSON of a WeightsInfo
 

@@ -6,9 +6,9 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import DataRoot, MissingData
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 COUNTS = {"train": 50_000, "test": 10_000}
@@ -35,20 +35,22 @@ def load_cifar10(root: DataRoot, download: bool = False) -> LabelledImages:
     it. `download` fetches the original archive with torchvision, which checks its MD5, where there is no set or one of
     pickles that are not the original ones. Raises MissingData (a ValueError) where there is none.
     """
-    found = _find(root.path)
-    if download and (found is None or found[1] == "pickles"):
-        _download(found[0] if found else _download_folder(root.path))
-        found = _find(root.path)
-    if found is None:
+    location = _find(root.path)
+    if download and (location is None or location[1] == "pickles"):
+        _download(location[0] if location else _download_folder(root.path))
+        location = _find(root.path)
+    if location is None:
         raise MissingData(_missing_message(root))
-    folder, layout = found
+    folder, layout = location
     splits = {
         split: make_split(*(_read_pickles if layout == "pickles" else _read_folders)(folder, split))
         for split in ("train", "test")
     }
     remark = "; ".join(filter(None, (compare(split, splits[split]) for split in splits)))
     name = "CIFAR-10" if not remark else "CIFAR-10 (altered copy)"
-    return LabelledImages(name, splits["train"], splits["test"], CLASSES, verified=not remark, remark=remark)
+    return LabelledImages(
+        name=name, train=splits["train"], test=splits["test"], classes=CLASSES, verified=not remark, remark=remark
+    )
 
 
 def _find(root: Path) -> tuple[Path, str] | None:
@@ -62,8 +64,8 @@ def _find(root: Path) -> tuple[Path, str] | None:
 
 def found_in(root: Path) -> Path | None:
     """The folder at or below `root` that holds the set, by its names alone."""
-    found = _find(root)
-    return found[0] if found else None
+    location = _find(root)
+    return location[0] if location else None
 
 
 def _missing_message(root: DataRoot) -> str:
@@ -131,13 +133,13 @@ def _read_image(path: Path) -> np.ndarray:
     return pixels
 
 
-def compare(split: str, found: Split) -> str:
+def compare(split: str, data: Split) -> str:
     """In words, how `found` differs from the published split; empty where it is that split."""
-    if found.fingerprint == FINGERPRINTS[split]:
+    if data.fingerprint == FINGERPRINTS[split]:
         return ""
-    n = len(found.labels)
+    n = len(data.labels)
     if n != COUNTS[split]:
         return f"{split}: {n} images instead of {COUNTS[split]}"
-    if found.pixel_fingerprint == PIXEL_FINGERPRINTS[split]:
+    if data.pixel_fingerprint == PIXEL_FINGERPRINTS[split]:
         return f"{split}: the right images with other labels"
     return f"{split}: other pixels (re-compressed, resized, or some images exchanged)"

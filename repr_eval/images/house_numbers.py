@@ -19,10 +19,10 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.io import savemat
 from tqdm import tqdm
 
-from repr_eval.atomic import replacing, write_text
+from repr_eval.system.files import replacing, write_text
 
 NAME = "house-numbers-generated"
-GENERATOR = "house-numbers 1"  # Raise the number with any change that can move a pixel.
+GENERATOR_NAME = "house-numbers 1"  # Raise the number with any change that can move a pixel.
 SIDE = 32
 
 _FACES = tuple(
@@ -227,7 +227,7 @@ def write_svhn_layout(
     for (split, n), stream in zip(sizes.items(), np.random.SeedSequence(seed).spawn(3), strict=True):
         if n:
             _write_split(folder / f"{split}_32x32.mat", n, np.random.default_rng(stream), progress)
-    about = {"name": NAME, "generator": GENERATOR, "seed": seed, "n_train": n_train, "n_test": n_test}
+    about = {"name": NAME, "generator": GENERATOR_NAME, "seed": seed, "n_train": n_train, "n_test": n_test}
     write_text(folder / "about.json", json.dumps(about | {"n_extra": n_extra}, indent=2) + "\n")
 
 

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from repr_eval.atomic import naming, write_text
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
+from repr_eval.system.files import naming, write_text
 
 FORMAT = "repr-eval image pack"
 FORMAT_VERSION = 1
@@ -125,7 +125,7 @@ def _job(source: Path, size: int) -> _Job:
         length = os.stat(os.path.join(source, name)).st_size
         digest.update(f"{name}\0{length}\0".encode(errors="surrogateescape"))
     block_rows = max(1, min(BLOCK_ROWS, BLOCK_BYTES // (3 * size**2)))
-    return _Job(source, names, size, digest.hexdigest(), block_rows)
+    return _Job(source=source, names=names, size=size, files_sha256=digest.hexdigest(), block_rows=block_rows)
 
 
 def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool, progress: bool) -> int:
@@ -225,21 +225,21 @@ def _refuse_foreign_files(out: Path) -> None:
 
 def _finished(job: _Job, out: Path) -> PackReport:
     """The report of the finished `out`, or FileExistsError where it is not a pack of these files and settings."""
-    found = _read_sidecar(out) or {}
+    sidecar = _read_sidecar(out) or {}
     wanted = {**job.key, "resampler": {**resampler(), "decoder": None}}
     del wanted["block_rows"]
     # Another version of the decoder is no reason to refuse a finished pack: the sidecar says which it was.
-    has = {**found, "resampler": {**found.get("resampler", {}), "decoder": None}}
+    has = {**sidecar, "resampler": {**sidecar.get("resampler", {}), "decoder": None}}
     changed = [name for name in wanted if has.get(name) != wanted[name]]
     if changed:
         raise FileExistsError(
             f"{out}: exists, packed with other {', '.join(changed)}; remove it or choose another name"
         )
-    if out.stat().st_size <= found["count"] * 3 * job.size**2:
+    if out.stat().st_size <= sidecar["count"] * 3 * job.size**2:
         raise FileExistsError(f"{out}: exists, but is shorter than its sidecar says; remove it")
-    del found["format"], found["format_version"]
-    skipped = tuple((name, reason) for name, reason in found.pop("skipped"))
-    return PackReport(out=out, skipped=skipped, decoded_now=0, **found)
+    del sidecar["format"], sidecar["format_version"]
+    skipped = tuple((name, reason) for name, reason in sidecar.pop("skipped"))
+    return PackReport(out=out, skipped=skipped, decoded_now=0, **sidecar)
 
 
 def _unreadable(source: Path, name: str, reason: str) -> ValueError:

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from repr_eval.atomic import naming
+from repr_eval.system.files import naming
 
 if sys.platform != "win32":
     import fcntl
@@ -97,8 +97,8 @@ class PartialArray:
         lines, end = self._read_journal()
         if not lines or not self.path.exists():
             return False
-        found = lines[0]
-        changed = [name for name in self.key if found.get(name) != self.key[name]]
+        stored = lines[0]
+        changed = [name for name in self.key if stored.get(name) != self.key[name]]
         if changed:
             logger.warning("%s: %s changed since it was begun; starting over", self.path, ", ".join(changed))
             return False

@@ -9,9 +9,9 @@ import numpy as np
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
-from repr_eval.images.locate import DataRoot, MissingData
-from repr_eval.torchvision_import import torchvision_datasets
+from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
 
@@ -43,10 +43,12 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
     paths = {split: folder / f"{split}_32x32.mat" for split in ("train", "test")}
     splits = {split: read_mat(path) for split, path in paths.items()}
     if all(_md5(path) == _published_md5(split) for split, path in paths.items()):
-        return LabelledImages("SVHN", splits["train"], splits["test"], CLASSES, verified=True)
+        return LabelledImages(name="SVHN", train=splits["train"], test=splits["test"], classes=CLASSES, verified=True)
     name = _name_of(folder, splits["train"], splits["test"])
     remark = "in SVHN's layout, not SVHN"
-    return LabelledImages(name, splits["train"], splits["test"], CLASSES, verified=False, remark=remark)
+    return LabelledImages(
+        name=name, train=splits["train"], test=splits["test"], classes=CLASSES, verified=False, remark=remark
+    )
 
 
 def found_in(root: Path) -> Path | None:

@@ -9,9 +9,9 @@ from tokenize import TokenError
 import numpy as np
 
 from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.digits import load_handwritten_digits
+from repr_eval.images.data_dir import data_root
+from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.locate import data_root
 from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 
@@ -50,13 +50,13 @@ def unlabelled_images(
 def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
     if size != 32:
         raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
-    found: LabelledImages
+    data: LabelledImages
     if name == "digits":
-        found = load_handwritten_digits()
+        data = load_handwritten_digits()
     else:
-        found = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
-    digest = hashlib.sha256(found.train.images.tobytes()).hexdigest()
-    return UnlabelledImages(found.train.images, f"{found.name}, training images", digest)
+        data = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
+    digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()
+    return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
 
 
 def read_packed(path: Path, size: int) -> UnlabelledImages:

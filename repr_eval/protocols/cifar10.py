@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repr_eval.protocols.classifiers import L2_SVM, Classifier
-from repr_eval.protocols.draws import per_class_draws, split_off, stream
-from repr_eval.protocols.outcome import Features, Outcome, named
+from repr_eval.classifiers.base import Classifier, Features
+from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.protocols.draws import per_class_draws, split_off
+from repr_eval.protocols.results import Outcome, named
+from repr_eval.system.random_streams import random_state_for
 
 ALL_LABELS = "all-labels/1"
 LOW_LABELS = "per-class/1"
@@ -28,15 +30,23 @@ def all_labels(
     """
     started = time.perf_counter()
     held = np.unique(train.y, return_counts=True)[1].min() // HELD_OUT
-    rest, held_out = split_off(train.y, max(1, int(held)), stream(f"{ALL_LABELS}/held-out", seed))
+    rest, held_out = split_off(train.y, max(1, int(held)), random_state_for(f"{ALL_LABELS}/held-out", seed))
     validation = classifier.select(train, [(rest, held_out)], Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, [None], validation.C, test, progress)
     return Outcome(
-        named(ALL_LABELS, Cs, classifier.grid or CS), classifier.name, len(train.y), validation, tested.correct,
-        len(test.y), tested.largest_gap, {"held_out": held_out}, chosen - started, time.perf_counter() - chosen,
-        classifier.settings,
-    )  # fmt: skip
+        protocol=named(ALL_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=len(train.y),
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"held_out": held_out},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )
 
 
 def low_labels(
@@ -54,15 +64,22 @@ def low_labels(
     drawn = per_class_draws(train.y, per_class, draws, f"{LOW_LABELS}/draw", seed)
     folds = []
     for number, rows in enumerate(drawn):
-        rng = stream(f"{LOW_LABELS}/held-out", seed, number)
+        rng = random_state_for(f"{LOW_LABELS}/held-out", seed, number)
         rest, held_out = split_off(train.y[rows], max(1, per_class // HELD_OUT), rng)
         folds.append((rows[rest], rows[held_out]))
     validation = classifier.select(train, folds, Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(LOW_LABELS, Cs, classifier.grid or CS), classifier.name, len(drawn[0]), validation, tested.correct,
-        len(test.y), tested.largest_gap,
-        {"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
-        chosen - started, time.perf_counter() - chosen, classifier.settings,
-    )  # fmt: skip
+        protocol=named(LOW_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=len(drawn[0]),
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"draws": drawn, "held_out": np.stack([held_out for _, held_out in folds])},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )

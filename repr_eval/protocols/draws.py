@@ -1,8 +1,7 @@
 """Which images are labelled, held out, drawn: index lists that are the same on every machine, saved and hashed.
 
 Indices refer to a split's canonical order (images.labelled), so they mean the same images whatever layout the data
-came in. Random numbers come from `numpy.random.RandomState`, whose streams are frozen for good, seeded by a SHA-256 of
-what they are for.
+came in. Random numbers come from `system.random_streams`.
 """
 
 import hashlib
@@ -10,13 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from repr_eval.atomic import replacing
-
-
-def stream(purpose: str, seed: int, draw: int = 0) -> np.random.RandomState:
-    """The random numbers of one use: of draw number `draw` for `purpose` under `seed`."""
-    digest = hashlib.sha256(f"{purpose}/{seed}/{draw}".encode()).digest()
-    return np.random.RandomState(np.frombuffer(digest, np.uint32))
+from repr_eval.system.files import replacing
+from repr_eval.system.random_streams import random_state_for
 
 
 def per_class_draw(labels: np.ndarray, per_class: int, rng: np.random.RandomState) -> np.ndarray:
@@ -26,13 +20,13 @@ def per_class_draw(labels: np.ndarray, per_class: int, rng: np.random.RandomStat
     """
     if per_class < 1:
         raise ValueError(f"{per_class} labels a class: needs at least 1")
-    chosen = []
+    drawn = []
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < per_class:
             raise ValueError(f"class {label} has {len(members)} images, too few for a draw of {per_class} a class")
-        chosen.append(rng.permutation(members)[:per_class])
-    return np.sort(np.concatenate(chosen)).astype(np.int64)
+        drawn.append(rng.permutation(members)[:per_class])
+    return np.sort(np.concatenate(drawn)).astype(np.int64)
 
 
 def per_class_draws(
@@ -43,7 +37,7 @@ def per_class_draws(
         raise ValueError(f"{draws} draws: needs at least 1")
     pool = np.arange(len(labels)) if pool is None else pool
     return np.stack(
-        [pool[per_class_draw(labels[pool], per_class, stream(purpose, seed, draw))] for draw in range(draws)]
+        [pool[per_class_draw(labels[pool], per_class, random_state_for(purpose, seed, draw))] for draw in range(draws)]
     )
 
 

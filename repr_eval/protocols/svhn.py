@@ -5,9 +5,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from repr_eval.protocols.classifiers import L2_SVM, Classifier
-from repr_eval.protocols.draws import per_class_draws, stream
-from repr_eval.protocols.outcome import Features, Outcome, named
+from repr_eval.classifiers.base import Classifier, Features
+from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.protocols.draws import per_class_draws
+from repr_eval.protocols.results import Outcome, named
+from repr_eval.system.random_streams import random_state_for
 
 FEW_LABELS = "few-labels/1"
 CS = (1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2)
@@ -34,7 +36,7 @@ def few_labels(
     classes = len(np.unique(train.y))
     if labels < classes or labels % classes:
         raise ValueError(f"{labels} labels cannot be shared by {classes} classes; choose a multiple of {classes}")
-    order = stream(f"{FEW_LABELS}/held-out", seed).permutation(len(train.y))
+    order = random_state_for(f"{FEW_LABELS}/held-out", seed).permutation(len(train.y))
     size = held_out_size(len(train.y))
     if size < 1:
         raise ValueError(f"{len(train.y)} training images are too few to hold any out for choosing C")
@@ -43,10 +45,18 @@ def few_labels(
     tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)
     drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
     validation = classifier.select(train, [(rows, held_out) for rows in tuning], Cs, progress)
-    chosen = time.perf_counter()
+    selected_at = time.perf_counter()
     tested = classifier.test(train, list(drawn), validation.C, test, progress)
     return Outcome(
-        named(FEW_LABELS, Cs, classifier.grid or CS), classifier.name, labels, validation, tested.correct, len(test.y),
-        tested.largest_gap, {"held_out": held_out, "tune": tuning, "draws": drawn},
-        chosen - started, time.perf_counter() - chosen, classifier.settings,
-    )  # fmt: skip
+        protocol=named(FEW_LABELS, Cs, classifier.grid or CS),
+        classifier=classifier.name,
+        labels=labels,
+        validation=validation,
+        test_correct=tested.correct,
+        n_test=len(test.y),
+        largest_gap=tested.largest_gap,
+        lists={"held_out": held_out, "tune": tuning, "draws": drawn},
+        selection_seconds=selected_at - started,
+        test_seconds=time.perf_counter() - selected_at,
+        classifier_settings=classifier.settings,
+    )

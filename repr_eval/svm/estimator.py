@@ -11,7 +11,9 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from repr_eval.svm.inputs import (
+from repr_eval.svm.regularization_path import RegularizationPath
+from repr_eval.svm.rows import Rows
+from repr_eval.svm.validation import (
     Matrix,
     checked_features,
     checked_labels,
@@ -20,8 +22,6 @@ from repr_eval.svm.inputs import (
     not_finite,
     one_against_rest,
 )
-from repr_eval.svm.path import Path
-from repr_eval.svm.rows import Rows
 
 __all__ = ["L2SVM", "Matrix", "fit_path"]
 
@@ -93,7 +93,7 @@ class L2SVM(ClassifierMixin, BaseEstimator):
         winners = (scores[:, 0] > 0).astype(int) if scores.shape[1] == 1 else scores.argmax(1)
         return self.classes_[winners]
 
-    def _fitted(self, path: Path) -> "L2SVM":
+    def _fitted(self, path: RegularizationPath) -> "L2SVM":
         """Self with what `path` finds for its C."""
         solution = path.solve(self.C, self.tol, self.max_iter)
         if not solution.converged:
@@ -142,7 +142,7 @@ def fit_path(
 
 def _prepared(
     model: L2SVM, X: Any, y: Any, index: np.ndarray | None = None, sample_weight: Any = None
-) -> tuple[Path, np.ndarray]:
+) -> tuple[RegularizationPath, np.ndarray]:
     """The checked problem, ready to be solved for any C, and its classes."""
     labels = checked_labels(model, y)
     matrix = checked_features(model, X, reset=True)
@@ -155,4 +155,4 @@ def _prepared(
         sample_weight = None if sample_weight is None else sample_weight[index]
     classes, Y = one_against_rest(labels)
     U = costs(labels, Y, model.class_weight, sample_weight)
-    return Path(matrix, index, Y, U), classes
+    return RegularizationPath(matrix, index, Y, U), classes

@@ -126,7 +126,7 @@ static void adjoint_rest(enum Kind kind, int K, const struct Block *of, int64_t 
         case 10: work(kind, 10); break; case 11: work(kind, 11); break; case 12: work(kind, 12); break; \
     }
 #include "products.h"
-#include "rough_products.h"
+#include "products_bf16.h"
 #undef NAME
 #undef WIDTH
 #undef COLUMNS

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.cores import on_all_cores
-from repr_eval.svm import compiled
-from repr_eval.svm.weighing import Hinge, Masked
+from repr_eval.svm import products
+from repr_eval.svm.hinge import Hinge, Masked
+from repr_eval.system.parallel import parallel_map
 
 BLOCK_BYTES = 4 << 20  # of a piece of a block, in the compute type: what a core keeps close
 TILE = 7168  # columns of a piece
-COLUMNS = 4096  # at a time, where X is read by columns
+COLUMNS_AT_ONCE = 4096  # at a time, where X is read by columns
 SHARES = 8  # of the blocks
 SHARE_ROWS = 2048  # fewer of them are hardly worth a share's own sums
 GPU_BLOCK_BYTES = 256 << 20
@@ -72,7 +72,7 @@ class Rows:
         self.dtype = torch.float64 if wide else torch.float32
         self.rough = torch.bfloat16 if self._rough_pays() else self.dtype
         size = BLOCK_BYTES if self.device.type == "cpu" else GPU_BLOCK_BYTES
-        self.scratch = compiled.Scratch()
+        self.scratch = products.Scratch()
         self.block = max(1, min(self.n, size // (self.dtype.itemsize * min(TILE, self.d))))
 
     def in_double(self) -> "Rows":
@@ -86,20 +86,20 @@ class Rows:
         """W as a tensor of the compute type, where X is."""
         return torch.from_numpy(np.ascontiguousarray(W)).to(dtype=self.dtype, device=self.device)
 
-    def subset(self, chosen: np.ndarray) -> "Rows":
+    def subset(self, selected: np.ndarray) -> "Rows":
         """Rows `chosen` of these."""
-        index = torch.from_numpy(chosen).to(self.device)
+        index = torch.from_numpy(selected).to(self.device)
         part = copy.copy(self)
         part.index = index if self.index is None else self.index[index]
-        part.n = len(chosen)
+        part.n = len(selected)
         return part
 
     def columns(self) -> Iterator[Tensor]:
         """All columns [n, b] in the compute type, some at a time, the constant one the last of all."""
-        for start in range(0, self.d, COLUMNS):
-            part = self.X[:, start : start + COLUMNS]
+        for start in range(0, self.d, COLUMNS_AT_ONCE):
+            part = self.X[:, start : start + COLUMNS_AT_ONCE]
             part = (part if self.index is None else part.index_select(0, self.index)).to(self.dtype)
-            last = start + COLUMNS >= self.d
+            last = start + COLUMNS_AT_ONCE >= self.d
             yield torch.cat([part, part.new_ones(self.n, 1)], 1) if last and self.constant else part
 
     def gram(self) -> Tensor:
@@ -112,7 +112,7 @@ class Rows:
     def scores(self, W: Tensor, rough: bool = False) -> Tensor:
         """X W: [n, k] for W [d, k]."""
         if self._compiled(W.shape[1]):
-            return compiled.scores(self.X, self.index, W, self.constant, self._shares(), self.scratch)
+            return products.scores(self.X, self.index, W, self.constant, self._shares(), self.scratch)
         dtype = self.rough if rough else self.dtype
         scores = torch.empty(self.n, W.shape[1], dtype=self.dtype, device=self.device)
         # Many columns of weights do not stay in cache: then the fewer pieces, the better.
@@ -132,7 +132,7 @@ class Rows:
         """
         rough = rough and self.rough != self.dtype
         if self._compiled(V.shape[1], rough):
-            return compiled.scores_and_adjoint(
+            return products.scores_and_adjoint(
                 self.X, self.index, V, weighing, self.constant, self._shares(), self.scratch, rough
             )
         dtype = self.rough if rough else self.dtype
@@ -149,7 +149,7 @@ class Rows:
         """X^T M: [d, k] for M [n, k]."""
         M = M.to(self.dtype)
         if self._compiled(M.shape[1]):
-            return compiled.adjoint(self.X, self.index, M, self.constant, self._shares(), self.scratch)
+            return products.adjoint(self.X, self.index, M, self.constant, self._shares(), self.scratch)
         return self._adjoint(lambda rows, *_: M[rows], M.shape[1], self.dtype)
 
     def _forward(self, W: Tensor, dtype: torch.dtype, width: int) -> Callable[[Tensor, Tile], Tensor]:
@@ -205,10 +205,10 @@ class Rows:
                 work(slice(start, min(start + block, self.n)), tile, result)
             return result
 
-        return on_all_cores(share, np.array_split(starts, shares))
+        return parallel_map(share, np.array_split(starts, shares))
 
     def _compiled(self, k: int, rough: bool = False) -> bool:
-        return self.dtype == torch.float32 and compiled.suits(self.X, k, rough)
+        return self.dtype == torch.float32 and products.suits(self.X, k, rough)
 
     def _shares(self) -> list[slice]:
         """All rows, in as many pieces whatever the number of cores, so that sums over them come out the same."""
@@ -233,8 +233,8 @@ def _bfloat16_units(device: str) -> bool:
     """Whether products of bfloat16 are faster than those of float32 there."""
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    found = torch.cpu.get_capabilities() if device == "cpu" else {}
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))
+    capabilities = torch.cpu.get_capabilities() if device == "cpu" else {}
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
 def product(A: Tensor, B: Tensor) -> Tensor:

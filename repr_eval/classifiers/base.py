@@ -1,0 +1,74 @@
+"""What a protocol trains on labelled features, and how it chooses that classifier's one setting.
+
+The L2-SVM is the protocols' own; the others are second opinions on the same images, splits and draws.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from repr_eval.svm.estimator import Matrix
+
+TOL = 1e-3  # relative duality gap of every fit in a protocol
+Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features X float [N, D] of a split's images with their labels y int64 [N]."""
+
+    X: Matrix
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Held-out images classified correctly, of `n` a fold, for every C tried: int [folds] each; and the choice.
+
+    C stands for the one setting of the classifier: C of the L2-SVM, k of nearest neighbours, ...
+    """
+
+    C: float
+    n: int
+    correct: dict[float, list[int]]
+    at_edge: bool  # the best C is the grid's first or last: a wider grid might do better
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Test images classified correctly, one number a draw; the fits' largest relative duality gap, if any."""
+
+    correct: list[int]
+    largest_gap: float | None = None
+
+
+class Classifier(Protocol):
+    """A way to classify features, with one setting that is chosen on held-out training images."""
+
+    name: str  # in records and tables
+    setting: str  # what the chosen number is called
+    grid: tuple[float, ...] | None  # values to choose from; None for the protocol's own
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All else that decides what it does, in JSON's types, where the name does not say it."""
+
+    def select(
+        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
+    ) -> Validation:
+        """The value with the highest mean accuracy on the folds' held-out rows; the smaller on ties."""
+
+    def test(
+        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
+    ) -> Tested:
+        """A classifier for every draw (rows of `train`; None for all), each judged on all of `test`."""
+
+
+def whole_numbers(grid: Sequence[float], least: int, setting: str, of: str = "") -> list[int]:
+    """The values of `grid` as integers; ValueError where one is none, or below `least`, which names the setting."""
+    for value in grid:
+        if not float(value).is_integer() or value < least:
+            raise ValueError(f"{setting} {value:g}: must be a whole number{of}, {least} or more")
+    return [int(value) for value in grid]

@@ -1,0 +1,34 @@
+"""The protocols' own classifier: one-vs-rest L2-SVMs, with C chosen on held-out training images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from repr_eval.classifiers.base import TOL, Features, Fold, Tested, Validation
+from repr_eval.classifiers.selection import count_correct, fit_draws, select_C
+
+
+class LinearSVM:
+    """One-vs-rest L2-SVMs [paper, section 5.1]; C is chosen."""
+
+    name, setting = "L2-SVM", "C"
+    grid: tuple[float, ...] | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+    def select(
+        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
+    ) -> Validation:
+        return select_C(train.X, train.y, folds, grid, TOL, progress)
+
+    def test(
+        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
+    ) -> Tested:
+        models = fit_draws(train.X, train.y, draws, value, TOL, progress)
+        return Tested(count_correct(models, test.X, test.y), max(float(m.gap_.max()) for m in models))
+
+
+L2_SVM = LinearSVM()

@@ -1,0 +1,1 @@
+"""The control: a CNN trained on the labels alone."""

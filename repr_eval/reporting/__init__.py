@@ -1,0 +1,1 @@
+"""Tables and figures, rebuilt from records and the paper's rows alone. Nothing here imports torch."""

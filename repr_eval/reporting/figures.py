@@ -1,0 +1,108 @@
+"""Pictures of the tables: every method beside its published figure, rate against layer. matplotlib is imported late."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from repr_eval.records import L2_SVM_NAME
+from repr_eval.reporting.ablations import StudyRow, panels_of_study
+from repr_eval.reporting.methods import Compared, panels_of_lines
+from repr_eval.system.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def methods_figure(lines: list[Compared], measure: str) -> "Figure":
+    """A bar for every measured line, with its 95% interval, and a tick at the published figure; a panel a protocol."""
+    from matplotlib.figure import Figure  # here, for the other commands start without it
+
+    panels = list(panels_of_lines(lines))
+    heights = [1.2 + 0.3 * len(panel) for _, panel in panels]
+    result = Figure(figsize=(10.0, sum(heights) + 0.4), layout="constrained")
+    grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
+    for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
+        _bars(axes, panel)
+        axes.set_title(title, loc="right")
+        axes.set_xlabel(f"test {measure}, %")
+    _legend(result, grid[0, 0])
+    return result
+
+
+def _bars(axes: "Axes", panel: list[Compared]) -> None:
+    names = []
+    for position, line in enumerate(panel):
+        names.append(line.name)
+        if line.row:
+            colour = "C0" if line.classifier == L2_SVM_NAME else "C1"
+            axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
+            low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
+            error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]
+            axes.errorbar(100 * line.row.rate, position, xerr=error, color="black", capsize=3)
+        if line.published is not None:
+            axes.plot([100 * line.published] * 2, [position - 0.4, position + 0.4], color="C3", linewidth=2.5)
+    axes.set_yticks(range(len(panel)), names, fontsize="small")
+    axes.set_ylim(len(panel) - 0.3, -0.7)  # the first line above
+    axes.grid(axis="x", alpha=0.3)
+
+
+def _legend(figure: "Figure", axes: "Axes") -> None:
+    handles = [
+        axes.plot([], [], color=colour, linewidth=6, alpha=0.75)[0] for colour in ("C0", "C1")
+    ] + axes.plot([], [], color="C3", linewidth=2.5)  # fmt: skip
+    words = ("measured, L2-SVM", "measured, another classifier", "published, on the paper's data")
+    figure.legend(handles, words, fontsize="small", loc="outside upper right", ncols=3)
+
+
+def layers_figure(study: list[StudyRow]) -> "Figure":
+    """Rate against layer with 95% intervals, two lines a network; a panel for every protocol, data set and labels."""
+    from matplotlib.figure import Figure  # here, for the other commands start without it
+
+    panels = panels_of_study(study)
+    figure = Figure(figsize=(8.0 * len(panels), 6.4), layout="constrained")
+    for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for position, (name, group) in enumerate(_named_groups(rows)):
+            _plot_lines(axes, group, f"C{position % 10}", name)
+        last = max(line.last_layer or 1 for line in rows)
+        axes.set(title=title, xlabel="layer x", ylabel=f"test {rows[0].measure}, %", xticks=range(1, last + 1))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
+    return figure
+
+
+def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
+    """Each group with what to call it: its method, and what else tells it from others of that method."""
+    groups = [[line for line in rows if line.group == number] for number in dict.fromkeys(line.group for line in rows)]
+    names = [group[0].row.method.lstrip("_") for group in groups]
+    for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
+        values = [getattr(group[0].row, column) for group in groups]
+        names = [
+            f"{name}, {words}{value}" if len({v for n, v in zip(names, values, strict=True) if n == name}) > 1 else name
+            for name, value in zip(names, values, strict=True)
+        ]
+    return list(zip(names, groups, strict=True))
+
+
+def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> None:
+    together = [line for line in rows if line.first_layer == 1]
+    alone = [line for line in rows if line.first_layer == line.last_layer]
+    for part, style, marker, words in (
+        (together, "-", "o", "layers 1 to x together"),
+        (alone, "--", "s", "layer x alone"),
+    ):
+        part = sorted(part, key=lambda line: line.last_layer or 0)
+        rate, low, high = (
+            [100 * getattr(line.row, column) for line in part] for column in ("rate", "ci95_low", "ci95_high")
+        )
+        below = [r - lo for r, lo in zip(rate, low, strict=True)]
+        above = [hi - r for r, hi in zip(rate, high, strict=True)]
+        axes.errorbar(
+            [line.last_layer or 0 for line in part], rate, [below, above],
+            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
+        )  # fmt: skip
+
+
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure to `path` as a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        figure.savefig(partial, dpi=110)

@@ -1,0 +1,85 @@
+"""Networks that files hold: `torch.export` and TorchScript. Pickles are refused unread, on their own or inside."""
+
+import hashlib
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.export.passes import move_to_device_pass
+
+from repr_eval.representations.own_network.base import NamedNetwork, telling
+
+FILES = (".pt2", ".pt", ".pth", ".ts")
+
+
+def from_file(path: Path, device: torch.device) -> NamedNetwork:
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    kind = _kind_of(path)
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        with telling(f"{path}: not a {kind} file that this torch can load"):
+            made: nn.Module
+            if kind == "torchscript":
+                made = torch.jit.load(path, map_location=device)
+            else:
+                file.seek(0)
+                made = move_to_device_pass(torch.export.load(file), device).module()
+    return NamedNetwork(kind=kind, name=path.stem, made=made, trained_on="not said", file_sha256=digest)
+
+
+def _kind_of(path: Path) -> str:
+    """Which kind of program the file is; ValueError if it is none, or holds what would be unpickled."""
+    pickle = "is a pickle (torch.save), which repr-eval never opens"
+    instead = "save the network with torch.export.save, or name code that builds it (file.py:name)"
+    if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            pickled = file.read(1) == b"\x80"
+        what = pickle if pickled else "no file of torch's, or cut short"
+        raise ValueError(f"{path}: {what}; {instead}")
+    with zipfile.ZipFile(path) as archive:
+        records = {name.partition("/")[2] for name in archive.namelist()}
+        with telling(f"{path}: cannot be read"):
+            damaged = archive.testzip()
+        if damaged:
+            raise ValueError(f"{path}: is damaged ({damaged} is not what was stored); {instead}")
+        if "constants.pkl" in records:
+            return "torchscript"  # read in C++, as data of TorchScript's own types
+        if "archive_format" not in records:
+            what = pickle if "data.pkl" in records else "holds no network"
+            raise ValueError(f"{path}: {what}; {instead}")
+        with telling(f"{path}: its records cannot be read"):
+            unsafe = _unpickled_record(archive)
+    if unsafe:
+        raise ValueError(f"{path}: {unsafe} in it is a pickle or compiled code, which repr-eval never opens")
+    return "torch.export"
+
+
+def _unpickled_record(archive: zipfile.ZipFile) -> str | None:
+    """A record of a torch.export file for which `torch.export.load` unpickles objects of any kind; None if none.
+
+    It does so for weights and constants that say `use_pickle` or are objects, for `.pt` records that hold more than
+    tensors and plain values, and for all of the format before torch 2.8, whose records lie in no folder.
+    """
+    for name in archive.namelist():
+        _, _, record = name.partition("/")
+        if not record or record.startswith("data/aotinductor/"):
+            return name
+        if record.endswith("_config.json"):
+            for payload in json.loads(archive.read(name))["config"].values():
+                if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
+                    return str(payload["path_name"])
+        elif record.endswith(".pt") and archive.getinfo(name).file_size and not _is_plain(archive.read(name)):
+            return name
+    return None
+
+
+def _is_plain(pickled: bytes) -> bool:
+    try:
+        torch.load(io.BytesIO(pickled), weights_only=True, map_location="cpu")
+    except Exception:  # torch.export.load unpickles everything after an error of whatever kind
+        return False
+    return True

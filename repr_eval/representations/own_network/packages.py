@@ -1,0 +1,58 @@
+"""Networks of timm and torchvision, by their names there."""
+
+import importlib
+import inspect
+from typing import Any
+
+from torch import nn
+
+from repr_eval.representations.own_network.base import NamedNetwork, near, telling
+from repr_eval.representations.own_network.code import made_by
+from repr_eval.system.torchvision_import import torchvision_datasets
+
+PACKAGES = ("timm", "torchvision")
+
+
+def from_package(spec: str, seed: int) -> NamedNetwork:
+    package, _, rest = spec.partition(":")
+    name, _, weights = rest.partition(":")
+    if not name:
+        raise ValueError(f"encoder {spec!r}: needs the name of a network, as {package}:resnet18")
+    if package == "timm" and weights not in ("", "pretrained"):
+        raise ValueError(f"encoder {spec}: after timm's name comes :pretrained or nothing")
+    try:
+        torchvision_datasets()  # makes torchvision, which timm imports, importable beside any torch
+        models = importlib.import_module("torchvision.models" if package == "torchvision" else "timm")
+    except ImportError as error:
+        raise ValueError(f"encoder {spec}: {package} is not installed here (pip install {package})") from error
+
+    with telling(f"encoder {spec}"):
+        _check_names(package, models, name, weights)
+
+    def build() -> nn.Module:
+        if package == "timm":
+            return models.create_model(name, pretrained=bool(weights), num_classes=0)
+        wanted = {"": None, "pretrained": "DEFAULT"}.get(weights, weights)
+        # Networks that are built on another one bring that one's trained weights along, unless told not to.
+        backbone = "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
+        return models.get_model(name, weights=wanted, **{"weights_backbone": None} if backbone else {})
+
+    with telling(f"encoder {spec}"):
+        made = made_by(build, seed)
+    described = f"{package} {name}, {weights or 'untrained'}"
+    return NamedNetwork(package, described, made, "not said" if weights else "nothing")
+
+
+def _check_names(package: str, models: Any, name: str, weights: str) -> None:
+    """ValueError, with names that would do, unless the package has a network `name` and torchvision such `weights`."""
+    known = models.list_models()
+    # timm's may end in a tag of their weights; torchvision takes capitals for small letters.
+    if (name.partition(".")[0] if package == "timm" else name.lower()) not in known:
+        raise ValueError(f"{package} has no network {name!r}; it has {near(name, known)}")
+    if package == "torchvision" and weights not in ("", "pretrained"):
+        trained = models.get_model_weights(name)
+        if weights.removeprefix(f"{trained.__name__}.") not in trained.__members__:
+            raise ValueError(
+                f"{weights!r} names no weights of {name}; after the second colon comes pretrained or one of "
+                f"{near(weights, list(trained.__members__))}"
+            )

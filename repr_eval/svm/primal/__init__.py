@@ -1,0 +1,1 @@
+"""For many rows: Newton's method on the primal problem, in the space of the features."""

@@ -1,0 +1,449 @@
+"""Features: their number, what they depend on, batch-norm statistics, and the store."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from repr_eval.evaluation import Folders, extracted, features_of
+from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
+from repr_eval.images.labelled import LabelledImages, make_split
+from repr_eval.representations import store
+from repr_eval.representations.batch_norm import recompute_statistics
+from repr_eval.representations.batched import to_network
+from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, n_features, pooled, untrained
+from repr_eval.representations.pixels import Pixels
+from repr_eval.representations.store import key_of, stored_features
+
+CPU = torch.device("cpu")
+
+
+def pictures(n: int, size: int = 32, seed: int = 0) -> np.ndarray:
+    """Images uint8 [n, size, size, 3] of smooth noise, each with its own brightness."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (n, size // 4, size // 4, 3)) * rng.uniform(0.3, 1, (n, 1, 1, 1))
+    return coarse.repeat(4, 1).repeat(4, 2).astype(np.uint8)
+
+
+def filled(representation: Any, images: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    out = np.full((len(images), representation.description.n_features), np.nan, dtype)
+    representation.fill(images, out)
+    return out
+
+
+def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> DiscriminatorFeatures:
+    return untrained(arch, width, seed=0, bn=bn, progress=False)
+
+
+# Numbers and their order.
+
+
+@pytest.mark.parametrize(
+    ("arch", "size", "number", "layers", "max_units"),
+    [
+        ("dcgan32", 32, 28_672, "1-6 of 6", 512),
+        ("dcgan32-svhn", 32, 7_168, "1-3 of 3", 256),
+        ("dcgan64", 64, 30_720, "1-4 of 4", 1024),
+    ],
+)
+def test_number_of_features_at_width_1(arch: str, size: int, number: int, layers: str, max_units: int) -> None:
+    representation = untrained(arch, 1.0, seed=0, bn="running", progress=False)
+    features = filled(representation, pictures(1, size))
+    assert features.shape == (1, number)
+    assert np.isfinite(features).all()
+    description = representation.description
+    assert (description.n_features, description.layers, description.max_units) == (number, layers, max_units)
+
+
+def test_first_layers_alone_have_fewer_features() -> None:
+    # Layers 1-4 of the ImageNet model: (128 + 128 + 256 + 256) * 16.
+    assert n_features(Discriminator(architecture_named("dcgan32"), layers=4)) == 12_288
+    four = DiscriminatorFeatures(
+        Discriminator(architecture_named("dcgan32"), 0.05, layers=4), "four", "nothing", "running", progress=False
+    )
+    assert four.description.layers == "1-4 of 6"
+    assert filled(four, pictures(2)).shape == (2, four.description.n_features) == (2, (6 + 6 + 13 + 13) * 16)
+
+
+def test_pooled_is_known_by_hand() -> None:
+    h = torch.arange(64.0).reshape(8, 8)
+    # The maximum of a 2x2 cell is its last corner for rising values, its first for falling ones.
+    last = [[9, 11, 13, 15], [25, 27, 29, 31], [41, 43, 45, 47], [57, 59, 61, 63]]
+    first = [[0, 2, 4, 6], [16, 18, 20, 22], [32, 34, 36, 38], [48, 50, 52, 54]]
+    expected = torch.cat([torch.tensor(last).flatten(), -torch.tensor(first).flatten()]).float()
+    torch.testing.assert_close(pooled(torch.stack([h, -h])[None]), expected[None], rtol=0, atol=0)
+    kept = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(pooled(kept), kept.flatten(1), rtol=0, atol=0)
+
+
+def test_features_are_every_layers_maxima_after_leaky_relu() -> None:
+    representation = small()
+    images = pictures(2)
+    network = representation.network.eval()
+    x = (torch.from_numpy(images).permute(0, 3, 1, 2).double() / 127.5 - 1).float()
+    maxima = []
+    with torch.no_grad():
+        for layer, conv in enumerate(network.convs):
+            x = conv(x)
+            x = x if layer == 0 else network.norms[layer - 1](x)
+            x = torch.where(x > 0, x, 0.2 * x)
+            cell = x.shape[-1] // 4
+            maxima.append(x.unfold(2, cell, cell).unfold(3, cell, cell).amax((4, 5)).flatten(1))
+    np.testing.assert_allclose(filled(representation, images), torch.cat(maxima, 1), rtol=1e-4, atol=1e-6)
+
+
+def test_features_do_not_depend_on_the_other_images() -> None:
+    for bn in ("running", "recomputed"):
+        representation = small(bn).adapted(pictures(40, seed=1), "fingerprint")
+        images = pictures(150)  # more than a batch
+        together = filled(representation, images)
+        alone = np.concatenate([filled(representation, images[i : i + 1]) for i in (0, 100, 149)])
+        np.testing.assert_allclose(alone, together[[0, 100, 149]], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(filled(representation, images[::-1])[::-1], together, rtol=1e-4, atol=1e-5)
+
+
+def test_images_are_scaled_to_one_and_minus_one() -> None:
+    image = np.zeros((1, 2, 3, 3), np.uint8)
+    image[0, 1, 2] = [255, 51, 0]
+    tensor = to_network(image, CPU)
+    assert tensor.shape == (1, 3, 2, 3)
+    torch.testing.assert_close(tensor[0, :, 1, 2], torch.tensor([1.0, -0.6, -1.0]))
+    assert (tensor[0, :, 0] == -1).all()
+
+
+def test_read_only_images_are_welcome(tmp_path: Path) -> None:
+    np.save(tmp_path / "images.npy", pictures(3))
+    mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
+    for representation in (small(), small("recomputed").adapted(mapped, "fingerprint"), Pixels()):
+        assert np.isfinite(filled(representation, mapped)).all()
+
+
+def test_pixels_are_known_by_hand() -> None:
+    images = np.zeros((2, 32, 32, 3), np.uint8)
+    images[1, 0, 1] = [255, 51, 102]
+    pixels = Pixels()
+    assert pixels.adapted(images, "any") is pixels
+    features = filled(pixels, images)
+    assert features.shape == (2, 3072)
+    assert (features[0] == -1).all()
+    np.testing.assert_allclose(features[1, :8], [-1, -1, -1, 1, -0.6, -0.2, -1, -1], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(2, 28, 28, 3), (2, 32, 32, 1), (2, 64, 64, 3), (2, 32, 24, 4)])
+def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
+    images = np.zeros(shape, np.uint8)
+    for representation in (small(), Pixels()):
+        with pytest.raises(ValueError, match=r"images are \[\d+, \d+, \d\]; .* takes 32x32x3"):
+            filled(representation, images)
+    with pytest.raises(ValueError, match="dcgan32 takes 32x32x3"):
+        small("recomputed").adapted(images, "fingerprint")
+
+
+# Batch-norm statistics.
+
+
+def plain_statistics(network: Discriminator, images: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every norm's (mean, variance): the mean over batches of 128 of what PyTorch's own training mode sees."""
+    network.train()
+    norms = [norm for norm in network.norms if isinstance(norm, nn.BatchNorm2d)]
+    seen: list[list[tuple[np.ndarray, np.ndarray]]] = [[] for _ in norms]
+    for start in range(0, len(images), 128):
+        batch = torch.from_numpy(images[start : start + 128]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        for norm in norms:
+            norm.momentum = 1.0  # running statistics are then the last batch's
+        with torch.no_grad():
+            maps = list(network.activations(batch))
+        for of_layer, norm, h in zip(seen, norms, maps[1:], strict=True):
+            count = h.numel() / h.shape[1]
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            biased = norm.running_var.numpy() * (count - 1) / count  # PyTorch keeps the unbiased variance
+            of_layer.append((norm.running_mean.numpy().copy(), biased))
+    return [(np.mean([m for m, _ in s], axis=0), np.mean([v for _, v in s], axis=0)) for s in seen]
+
+
+def test_recomputed_statistics_are_the_mean_over_batches() -> None:
+    network = small(width=0.1).network
+    images = pictures(260)  # batches of 128, 128 and 4
+    before = weights_hash(network)
+    made = recompute_statistics(network, images, CPU, progress=False)
+    assert weights_hash(network) == before
+    assert not made.training
+    for layer, (mean, variance) in enumerate(plain_statistics(network, images)):
+        np.testing.assert_allclose(made.get_buffer(f"norms.{layer}.running_mean"), mean, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(made.get_buffer(f"norms.{layer}.running_var"), variance, rtol=1e-4)
+    for name, parameter in made.named_parameters():
+        torch.testing.assert_close(parameter, network.get_parameter(name), rtol=0, atol=0)
+
+
+def test_statistics_are_those_of_the_training_images_alone() -> None:
+    train, test = pictures(140, seed=1), pictures(20, seed=2)
+    adapted = small("recomputed").adapted(train, "fingerprint")
+    by_hand = DiscriminatorFeatures(
+        recompute_statistics(small().network, train, CPU, progress=False), "", "", "running", progress=False
+    )
+    np.testing.assert_array_equal(filled(adapted, test), filled(by_hand, test))
+    other = filled(small("recomputed").adapted(train // 2, "other"), test)
+    assert abs(other - filled(adapted, test)).max() > 0.1
+
+
+def test_running_mode_leaves_the_statistics() -> None:
+    representation = small("running")
+    before = weights_hash(representation.network)
+    assert representation.adapted(pictures(20), "fingerprint") is representation
+    filled(representation, pictures(20))
+    assert weights_hash(representation.network) == before
+
+
+def test_recomputed_statistics_need_training_images() -> None:
+    with pytest.raises(ValueError, match="call adapted"):
+        filled(small("recomputed"), pictures(1))
+    with pytest.raises(ValueError, match="batch-norm mode 'batch'; choose from recomputed, at-hand, running"):
+        small("batch")
+
+
+def test_statistics_at_hand_are_those_of_the_images_given() -> None:
+    images = pictures(200)
+    representation = small("at-hand")
+    before = weights_hash(representation.network)
+    assert representation.adapted(pictures(20, seed=5), "other") is representation
+    for part in (images, images[:30]):
+        recomputed = small("recomputed").adapted(part, "these")
+        np.testing.assert_array_equal(filled(representation, part), filled(recomputed, part))
+    assert not np.array_equal(filled(representation, images)[:30], filled(representation, images[:30]))
+    assert weights_hash(representation.network) == before
+
+
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 2), (1, 4), (3, 6), (1, 6)])
+def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> None:
+    representation = small()
+    images = pictures(3)
+    with torch.no_grad():
+        layers = [pooled(h).numpy() for h in representation.network.activations(to_network(images, CPU))]
+    description = representation.description
+    part = filled(representation, images)[:, description.columns(first, last)]
+    np.testing.assert_array_equal(part, np.concatenate(layers[first - 1 : last], 1))
+    chosen = description.of_layers(first, last)
+    assert (chosen.n_features, chosen.settings["layers"]) == (part.shape[1], 6)
+    assert chosen.layers == (f"{first}-{last} of 6" if first < last else f"{first} of 6")
+    assert chosen.max_units == max(layer.shape[1] for layer in layers[first - 1 : last]) // 16
+    if (first, last) == (1, 6):
+        assert chosen == description
+    else:
+        assert chosen.settings == description.settings | {"layer_range": [first, last]}
+        with pytest.raises(ValueError, match="has no layers to choose from"):
+            chosen.of_layers(1, 1)  # a choice of a choice: of which layers?
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 7), (4, 3), (7, 7)])
+def test_layers_that_are_not_there_are_refused(first: int, last: int) -> None:
+    with pytest.raises(ValueError, match=rf"layers {first}-{last}: untrained .* has layers 1 to 6"):
+        small().description.of_layers(first, last)
+    with pytest.raises(ValueError, match="raw pixels has no layers to choose from"):
+        Pixels().description.of_layers(1, 1)
+
+
+def test_adapting_leaves_the_representation_as_it_was() -> None:
+    representation = small("recomputed")
+    before, settings = weights_hash(representation.network), dict(representation.description.settings)
+    adapted = representation.adapted(pictures(20), "one")
+    filled(adapted, pictures(2))
+    assert weights_hash(representation.network) == before
+    assert representation.description.settings == settings
+    assert adapted.description.settings == settings | {"bn_images": "one"}
+
+
+def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None:
+    network = small(width=0.1).network
+    info = WeightsInfo("discriminator", "dcgan32", 0.1, trained_on="pictures", images_seen=1_280)
+    save_weights(tmp_path / "d.safetensors", network, info)
+    loaded = from_weights(tmp_path / "d.safetensors", bn="running", progress=False)
+    np.testing.assert_array_equal(filled(loaded, pictures(2)), filled(small(width=0.1), pictures(2)))
+    assert loaded.description.trained_on == "pictures"
+    assert loaded.description.method == "DCGAN (dcgan32, width 0.1, 1,280 images seen)"
+
+
+@pytest.mark.parametrize(("recipe", "kind"), [("paper", "DCGAN"), ("contrastive", "DCGAN, contrastive")])
+def test_the_name_tells_a_recipe_that_is_not_the_papers(recipe: str, kind: str, tmp_path: Path) -> None:
+    info = WeightsInfo("discriminator", "dcgan32", 0.1, images_seen=640, settings={"recipe": recipe})
+    save_weights(tmp_path / "d.safetensors", small(width=0.1).network, info)
+    name = from_weights(tmp_path / "d.safetensors").description.method
+    assert name == f"{kind} (dcgan32, width 0.1, 640 images seen)"
+
+
+# The store.
+
+SETTINGS = {"weights": "abc", "bn": "recomputed", "layers": 6, "precision": "float32"}
+
+
+class Source:
+    """A `fill` that counts its calls."""
+
+    def __init__(self, value: float = 1.0):
+        self.value, self.calls = value, 0
+
+    def __call__(self, out: np.ndarray) -> None:
+        self.calls += 1
+        out[:] = self.value + np.arange(out.size).reshape(out.shape)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.suffix for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("precision", ["float16", "float32"])
+def test_features_are_made_once_and_read_from_disk(precision: str, tmp_path: Path) -> None:
+    source, settings = Source(), SETTINGS | {"precision": precision}
+    made = stored_features(tmp_path, settings, (5, 3), source)
+    found = stored_features(tmp_path, settings, (5, 3), source)
+    assert source.calls == 1
+    for features in (made, found):
+        assert isinstance(features, np.memmap)
+        assert features.dtype == precision
+        assert not features.flags.writeable
+        np.testing.assert_array_equal(features, 1 + np.arange(15).reshape(5, 3))
+    assert names(tmp_path) == [".json", ".npy"]
+    assert json.loads((tmp_path / f"{key_of(settings)}.json").read_text()) == settings | {"version": store.VERSION}
+
+
+def test_features_that_take_days_are_not_taken_for_what_a_killed_process_left(tmp_path: Path) -> None:
+    left = tmp_path / ".partial-left.npy"
+    left.write_bytes(b"")
+    os.utime(left, (0, 0))
+
+    def days(out: np.ndarray) -> None:
+        for partial in tmp_path.glob(".partial-*"):
+            os.utime(partial, (0, 0))
+        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), Source())
+        out[:] = 7
+
+    assert (stored_features(tmp_path, SETTINGS, (5, 3), days) == 7).all()
+    assert names(tmp_path) == [".json", ".json", ".npy", ".npy"]
+
+
+def test_key_is_of_the_content_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = key_of(SETTINGS)
+    assert key == key_of(dict(reversed(SETTINGS.items())))
+    changed: list[dict[str, Any]] = [
+        SETTINGS | {"weights": "abd"}, SETTINGS | {"bn": "running"}, SETTINGS | {"layers": 5},
+        SETTINGS | {"precision": "float16"}, SETTINGS | {"more": None}, {"weights": "abc"},
+    ]  # fmt: skip
+    assert len({key, *map(key_of, changed)}) == 7
+    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
+    assert key_of(SETTINGS) != key
+
+
+def stored_key(representation: Any, images: np.ndarray, labels: list[int], folder: Path, precision: str) -> str:
+    """The name of the entry that an evaluation makes for these."""
+    before = set(folder.glob("*.npy"))
+    features_of(make_split(images, np.array(labels)), representation, Folders(folder, folder, precision))
+    (made,) = set(folder.glob("*.npy")) - before
+    return made.stem
+
+
+def test_every_changed_setting_makes_another_entry(tmp_path: Path) -> None:
+    images, train, arch = pictures(2), pictures(20, seed=1), architecture_named("dcgan32")
+    weights = small().network
+
+    def recomputed(train_images: np.ndarray, fingerprint: str) -> Any:
+        return small("recomputed").adapted(train_images, fingerprint)
+
+    other_eps = Discriminator(arch, 0.05, eps=1e-5)
+    other_eps.load_state_dict(weights.state_dict())
+    four_layers = Discriminator(arch, 0.05, layers=4)
+    four_layers.load_state_dict(weights.state_dict(), strict=False)
+    makers: list[tuple[Any, np.ndarray, list[int], str]] = [
+        (small(), images, [0, 1], "float32"),
+        (small(), images, [0, 1], "float16"),
+        (small(), images, [1, 0], "float32"),  # another order of the rows
+        (small(), 255 - images, [0, 1], "float32"),
+        (untrained("dcgan32", 0.05, seed=1, bn="running", progress=False), images, [0, 1], "float32"),
+        (small(width=0.06), images, [0, 1], "float32"),
+        (small(arch="dcgan32-svhn"), images, [0, 1], "float32"),
+        (DiscriminatorFeatures(other_eps, "", "", "running", progress=False), images, [0, 1], "float32"),
+        (DiscriminatorFeatures(four_layers, "", "", "running", progress=False), images, [0, 1], "float32"),
+        (recomputed(train, "one"), images, [0, 1], "float32"),
+        (recomputed(train // 2, "two"), images, [0, 1], "float32"),
+        (Pixels(), images, [0, 1], "float32"),
+    ]
+    keys = [stored_key(*maker[:3], tmp_path, maker[3]) for maker in makers]
+    assert len(set(keys)) == len(makers)
+
+
+def test_an_interrupted_write_leaves_no_entry(tmp_path: Path) -> None:
+    def interrupted(out: np.ndarray) -> None:
+        out[0] = 1
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        stored_features(tmp_path, SETTINGS, (5, 3), interrupted)
+    assert names(tmp_path) == []
+    source = Source()
+    np.testing.assert_array_equal(stored_features(tmp_path, SETTINGS, (5, 3), source)[0], [1, 2, 3])
+    assert source.calls == 1
+
+
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "cut short": lambda content: content[:-4],
+    "header alone": lambda content: content[:64],
+    "empty": lambda content: b"",
+    "something else": lambda content: b"PK\x03\x04" + content,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_entry_is_made_again(damage: str, tmp_path: Path) -> None:
+    stored_features(tmp_path, SETTINGS, (5, 3), Source())
+    path = tmp_path / f"{key_of(SETTINGS)}.npy"
+    path.write_bytes(DAMAGE[damage](path.read_bytes()))
+    source = Source(7)
+    np.testing.assert_array_equal(stored_features(tmp_path, SETTINGS, (5, 3), source)[0], [7, 8, 9])
+    assert source.calls == 1
+
+
+def test_an_entry_of_another_shape_or_type_is_made_again(tmp_path: Path) -> None:
+    stored_features(tmp_path, SETTINGS, (5, 3), Source())
+    path = tmp_path / f"{key_of(SETTINGS)}.npy"
+    for wrong in (np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float16)):
+        np.save(path, wrong)
+        source = Source()
+        assert stored_features(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
+        assert source.calls == 1
+
+
+def test_a_full_disk_is_an_error_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4 - 1))
+    source = Source()
+    with pytest.raises(OSError, match=r"features need .* GB and the disk has .* GB free"):
+        stored_features(tmp_path, SETTINGS, (5, 3), source)
+    assert source.calls == 0
+    assert names(tmp_path) == []
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4))
+    assert stored_features(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
+
+
+def test_features_that_are_not_finite_are_refused_with_the_image_they_belong_to(tmp_path: Path) -> None:
+    def overflowing(out: np.ndarray) -> None:
+        out[:] = 1
+        out[3, 1] = np.inf
+
+    with pytest.raises(ValueError, match=r"features of image 3 hold NaN or infinity as float16.*--store-as float32"):
+        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), overflowing)
+    assert names(tmp_path) == []
+
+
+def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
+    split = make_split(pictures(4), np.full(4, 7))
+    data = LabelledImages("sevens", split, split, tuple("0123456789"), verified=False)
+    with pytest.raises(ValueError, match="sevens: all 4 training images are of class 7; two classes are needed"):
+        extracted(data, Pixels(), Folders(tmp_path / "out", tmp_path))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,1 @@
+"""What keeps the repository in step with its records: shipping weights, renewing the tables in README."""
