@@ -108,9 +108,9 @@ CONTRASTIVE = Recipe(
 # For images whose mirror image means something else, or nothing: digits, text.
 CONTRASTIVE_UNMIRRORED = replace(CONTRASTIVE, name="contrastive-unmirrored", augmentation=replace(VIEWS, flip=False))
 
-# The same tasks at a third of the cost of an image, and more accurate after as many: smaller views, whose crops are then
-# as large as the images that features are made of; the second view is the one that is turned; D and G play in every
-# eighth step. Chosen by the ladder of short runs in benchmarks/results/recipes.md.
+# The same tasks at a third of the cost of an image, and more accurate after as many: smaller views, whose crops are
+# then as large as the images that features are made of; the second view is the one that is turned; D and G play in
+# every eighth step. Chosen by the ladder of short runs in benchmarks/results/recipes.md.
 CONTRASTIVE_FAST = replace(
     CONTRASTIVE,
     name="contrastive-fast",
