@@ -206,9 +206,10 @@ def _measured(
         trained = time.perf_counter() - started
         record |= {
             "seconds": round(trained, 1),
-            "cpu_seconds": round(time.process_time() - started_cpu, 1),
             "images_a_second": round((steps - before) * settings.batch_size / trained, 1),
         }
+        if not before:
+            record["cpu_seconds"] = round(time.process_time() - started_cpu, 1)
         representation = from_weights(folder / DISCRIMINATOR, progress=False)
     else:
         representation = untrained(settings.arch, settings.width, settings.seed, progress=False)

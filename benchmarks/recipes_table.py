@@ -15,7 +15,7 @@ from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER
 from repr_eval.system.files import replacing, write_text
 
-PAPERS, NO_VIEW = asdict(PAPER), asdict(Augmentation())
+PAPERS, NO_VIEW = json.loads(json.dumps(asdict(PAPER))), asdict(Augmentation())  # as a record has them
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -33,12 +33,19 @@ def differences(settings: dict[str, Any]) -> str:
     words = []
     for name, papers in PAPERS.items():
         value = settings.get(name, papers)
+        value = list(value) if isinstance(value, tuple) else value
         if name == "name" or value == papers:
             continue
         if isinstance(value, dict):
             value = ", ".join(f"{part} {amount:g}" for part, amount in value.items() if amount != NO_VIEW[part])
         words.append(f"{name} {value}")
     return "; ".join(words)
+
+
+def _rate_of_cores(record: dict[str, Any]) -> float | None:
+    """Images a second of one core: of a run that was trained without a pause."""
+    seconds = record.get("cpu_seconds")
+    return record["images_seen"] / seconds if seconds else None
 
 
 def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -53,6 +60,7 @@ def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
             "accuracy": accuracy(record) if "failed" not in record else None,
             "C": record.get("C"),
             "images_a_second": record.get("images_a_second"),
+            "images_a_cpu_second": _rate_of_cores(record),
             "failed": record.get("failed", ""),
             "choices": differences(record["settings"]),
             "commit": record["commit"],
@@ -67,18 +75,19 @@ def markdown(table: pd.DataFrame) -> str:
     """The frame as Markdown; accuracies in percent."""
     lines = [
         "| recipe | width | precision | seed | images seen | validation accuracy %, 400 labels a class | C | images/s "
-        "| what differs from the paper's |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---|",
+        "| images/CPU s | what differs from the paper's |",
+        "|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
     ]
     for row in table.to_dict("records"):
         score = f"failed: {row['failed']}" if row["failed"] else f"{100 * row['accuracy']:.2f}"
-        rate, C = (
+        rate, rate_of_core, C = (
             "" if pd.isna(row[name]) else f"{row[name]:{form}}"
-            for name, form in (("images_a_second", ".0f"), ("C", "g"))
+            for name, form in (("images_a_second", ".0f"), ("images_a_cpu_second", ".0f"), ("C", "g"))
         )
         lines.append(
             f"| {row['recipe']} | {row['width']:g} | {row['precision']} | {row['seed']} | {row['images_seen']:,} "
-            f"| {score} | {C} | {rate} | {row['choices']} |"
+            f"| {score} | {C} | {rate} | {rate_of_core} "
+            f"| {row['choices']} |"
         )
     return "\n".join(lines) + "\n"
 

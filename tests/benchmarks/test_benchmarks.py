@@ -104,7 +104,7 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
     common = {"settings": SETTINGS.to_json(), "commit": "abc", "validation_n": 100, "C": 1e-4, "images_a_second": 9.6}
     records = [
         common | {"recipe": "paper", "images_seen": 1280, "validation_correct": [50, 52]},
-        common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [60, 61],
+        common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [60, 61], "cpu_seconds": 64.0,
                   "settings": replace(SETTINGS, recipe=recipe).to_json()},
         common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [58, 59],
                   "settings": replace(SETTINGS, recipe=recipe, seed=2).to_json()},
@@ -115,7 +115,7 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
     recipes_table.write(path, tmp_path, ("paper", "mine"))
     lines = (tmp_path / "recipes.md").read_text().splitlines()
     assert lines[2].startswith(
-        "| mine | 0.03 | fp32 | 1 | 1,280 | 60.50 | 0.0001 | 10 | lr 0.001; augmentation crop 0.5, flip 1 |"
+        "| mine | 0.03 | fp32 | 1 | 1,280 | 60.50 | 0.0001 | 10 | 20 | lr 0.001; augmentation crop 0.5, flip 1 |"
     )
     assert "| 51.00 |" in lines[4]
     assert "failed: NaN" in lines[5]
