@@ -82,6 +82,7 @@ _RESUME = click.option(
     help="Start from these weights instead of random ones: a "
     "discriminator's file and perhaps a generator's, or a name from pretrained/. Repeatable.",
 )
+@click.option("--widen", is_flag=True, help="Start from networks of twice the width that compute the same.")
 @options.seed
 @options.device
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
@@ -95,14 +96,15 @@ def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
     data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, recipe: str,
     batch_size: int | None, lr: float | None, beta1: float | None, z_dim: int | None, z: str | None, seed: int,
-    precision: str, sources: tuple[str, ...],
+    precision: str, sources: tuple[str, ...], widen: bool,
 ) -> None:  # fmt: skip
     """Train a DCGAN without labels. Defaults are the paper's; --recipe names another way.
 
     Writes weights (safetensors), settings.json, losses.csv, a sample grid an epoch and checkpoints to --out. Ctrl-C
     and SIGTERM end it after the current step with a checkpoint; after any end, a kill -9 too, --resume goes on with
     the same result as if it had never stopped. --from starts a new run from published weights: what they do not hold
-    (heads of other tasks, Adam's moments) begins anew; --arch and --width are then the file's.
+    (heads of other tasks, Adam's moments) begins anew; --arch and --width are then the file's, or with --widen twice
+    its width: every map stands twice, and the function stays nearly the same.
 
     \b
     Examples:
@@ -110,7 +112,10 @@ def train_gan(
       repr-eval train-gan --data mine.npy --from imagenet-contrastive-w0.5 --recipe contrastive --out runs/mine
     """
     start = read_start(sources) if sources else None
+    if widen and not start:
+        raise ValueError("--widen: name the weights that are to be widened, with --from")
     if start:
+        start = start.widened(seed) if widen else start
         info = start.infos["discriminator"]
         arch = arch if _given("arch") else info.arch
         width = width if _given("width") else info.width

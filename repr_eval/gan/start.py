@@ -1,7 +1,7 @@
 """Networks that a training run starts from, instead of random weights: published ones, D's and perhaps G's."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.weights import WeightsInfo, load_network, weights_hash
+from repr_eval.gan.widen import widened
+from repr_eval.system.random_streams import generator_for
 
 
 @dataclass(frozen=True)
@@ -19,12 +21,23 @@ class Start:
     generator: Generator | None
     infos: dict[str, WeightsInfo]  # by network
     sources: dict[str, str]  # file names, by network
+    is_widened: bool = False
+
+    def widened(self, seed: int) -> "Start":
+        """The same with networks of twice the width that compute nearly the same (`repr_eval.gan.widen`)."""
+        generators = [generator_for(seed, "widen", index) for index in range(2)]
+        discriminator = widened(self.discriminator, generators[0])
+        assert isinstance(discriminator, Discriminator)
+        generator = widened(self.generator, generators[1]) if self.generator is not None else None
+        assert generator is None or isinstance(generator, Generator)
+        infos = {name: replace(info, width=2 * info.width) for name, info in self.infos.items()}
+        return replace(self, discriminator=discriminator, generator=generator, infos=infos, is_widened=True)
 
     @property
     def description(self) -> dict[str, Any]:
         """What settings.json says of it. What weights files do not hold begins anew: heads, moments, averages."""
         networks = {"discriminator": self.discriminator, "generator": self.generator}
-        return {
+        told: dict[str, Any] = {
             name: {
                 "weights_sha256": weights_hash(network),
                 "images_seen": self.infos[name].images_seen,
@@ -32,7 +45,9 @@ class Start:
             }
             for name, network in networks.items()
             if network is not None
-        } | {"anew": ["heads", "optimisers"] + ([] if self.generator is not None else ["generator"])}
+        }
+        told["anew"] = ["heads", "optimisers"] + ([] if self.generator is not None else ["generator"])
+        return told | ({"widened": True} if self.is_widened else {})
 
     def check(self, settings: TrainingSettings) -> None:
         """Raise a ValueError unless a run of these settings can start from these networks."""
@@ -47,6 +62,7 @@ class Start:
             if its != asked:
                 raise ValueError(
                     f"{name}: is of {what} {its}, this run of {asked}; give --{what} {its} or leave it out"
+                    + (", or --widen it" if what == "width" and settings.width == 2 * info.width else "")
                 )
         if self.generator is None:
             return
