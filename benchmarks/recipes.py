@@ -169,6 +169,7 @@ def score_weights(files: tuple[Path, ...], work: Path) -> None:
         stored = {name: value for name, value in info.settings.items() if name not in ("steps", "stored_as")}
         settings = settings_from_json(stored)
         record = _described(settings.recipe.name, settings, int(info.settings["steps"]))
+        record["images_seen"] = info.images_seen  # those of before the run's first step among them
         _append(record | _scored(from_weights(path, progress=False), scored))
 
 

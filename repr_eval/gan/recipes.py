@@ -123,7 +123,17 @@ CONTRASTIVE_FAST = replace(
     views=replace(VIEWS, size=20),
 )
 
-RECIPES = {recipe.name: recipe for recipe in (PAPER, CONTRASTIVE, CONTRASTIVE_UNMIRRORED, CONTRASTIVE_FAST)}
+CONTRASTIVE_FAST_UNMIRRORED = replace(
+    CONTRASTIVE_FAST,
+    name="contrastive-fast-unmirrored",
+    augmentation=CONTRASTIVE_UNMIRRORED.augmentation,
+    views=replace(VIEWS, size=20, flip=False),
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (PAPER, CONTRASTIVE, CONTRASTIVE_UNMIRRORED, CONTRASTIVE_FAST, CONTRASTIVE_FAST_UNMIRRORED)
+}
 
 
 def recipe_named(name: str) -> Recipe:
