@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/repr-eval
 DEMO := demo
 SMALL := --arch dcgan32-svhn --width 0.5
 
-.PHONY: setup demo test lint real-data-test clean
+.PHONY: setup demo test lint slow-test real-data-test clean
 
 setup: $(VENV)/.complete
 
@@ -31,6 +31,10 @@ lint: setup
 
 test: lint
 	$(VENV)/bin/python -m pytest
+
+# The tests that take long: several ranks, kills, two commands at once.
+slow-test: setup
+	$(VENV)/bin/python -m pytest -m slow
 
 # Tests on the real image sets: REPR_EVAL_REAL_DATA names the folder that holds them (tests/test_real_data.py).
 real-data-test: setup

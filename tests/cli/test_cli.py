@@ -419,6 +419,7 @@ def test_layers_of_a_learned_method_have_their_table(tmp_path: Path, monkeypatch
     assert found == [("1", "1"), ("1", "2"), ("2", "2")]
 
 
+@pytest.mark.slow
 def test_of_a_learned_method_both_splits_are_of_one_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     learned: list[int] = []
     learn = WhitenedPixels.fit
@@ -745,6 +746,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path: Path)
     assert len(read_records(out)) == len(rows_of(out / "digits.csv")) == 2
 
 
+@pytest.mark.slow
 def test_two_evaluations_at_once_leave_both_records_and_both_rows(tmp_path: Path) -> None:
     out, environment = tmp_path / "out", {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     command = ["digits", "--weights", "pixels", "--draws", "2", "--C", "1e-4,1e-3", "--out", str(out), "--seed"]

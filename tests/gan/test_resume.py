@@ -131,6 +131,7 @@ LIVES = [
 ]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_every_kind_of_moment_is_the_same(tmp_path: Path, whole: dict[str, bytes]) -> None:
     faults = json.dumps([(fault, n) for fault, n, _ in LIVES])
     lives = subprocess.run(
@@ -147,6 +148,7 @@ def test_a_run_killed_at_every_kind_of_moment_is_the_same(tmp_path: Path, whole:
     assert_same(tmp_path, whole)
 
 
+@pytest.mark.slow
 def test_sigterm_ends_the_command_with_a_checkpoint_and_nobody_else_may_train_there(tmp_path: Path) -> None:
     np.save(tmp_path / "noise.npy", images())
 

@@ -242,6 +242,7 @@ print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / X.n
 """
 
 
+@pytest.mark.slow
 def test_no_copy_of_the_features_in_float32_is_made() -> None:
     done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
     assert float(done.stdout) < 1.8  # times X; in float32 it is 2, in float64 4

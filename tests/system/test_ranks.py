@@ -53,6 +53,7 @@ def training(packed: Path, out: Path, steps: int, *more: str) -> tuple[str, ...]
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_ranks_train_one_network_and_resume_exactly(packed: Path, tmp_path: Path) -> None:
     """Three of them: the sum of two numbers is the same in any order."""
     recipe = ("--recipe", "contrastive", "--batch-size", "12")
@@ -73,6 +74,7 @@ def test_ranks_train_one_network_and_resume_exactly(packed: Path, tmp_path: Path
     assert "ranks 3 -> 1" in alone.stderr
 
 
+@pytest.mark.slow
 def test_ranks_train_on_a_folder_that_the_first_packs(tmp_path: Path) -> None:
     folder, pictures = tmp_path / "pictures", np.random.default_rng(0).integers(0, 256, (12, 40, 40, 3), dtype=np.uint8)
     folder.mkdir()
@@ -93,6 +95,7 @@ def moments_alone(number: int, count: int, images: np.ndarray, settings: Trainin
     return {name: value.numpy() for name, value in game.state().items() if name.endswith("/exp_avg")}
 
 
+@pytest.mark.slow
 def test_each_rank_plays_on_its_own_share_noise_and_views(packed: Path, tmp_path: Path) -> None:
     # With steps of almost no size all play against the same networks, and what they find is summed in Adam's moments.
     more = ("--recipe", "contrastive", "--lr", "1e-20", "--batch-size", "16")  # 4 fakes a rank: of 2, many are alike
@@ -130,6 +133,7 @@ with joined():
 """
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     script = tmp_path / "averaging.py"
     script.write_text(AVERAGING)
@@ -139,6 +143,7 @@ def test_gradients_are_those_of_the_whole_batch(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_killed_rank_ends_the_job_and_leaves_the_checkpoint(packed: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     arguments = training(packed, out, 1_000_000, "--checkpoint-every", "5")
@@ -162,12 +167,14 @@ def test_a_killed_rank_ends_the_job_and_leaves_the_checkpoint(packed: Path, tmp_
     assert not list(out.glob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_a_batch_that_cannot_be_shared_is_refused(packed: Path, tmp_path: Path) -> None:
     done = run(3, *training(packed, tmp_path / "run", 1))
     assert done.returncode != 0
     assert "batch_size 8 cannot be shared by 3 ranks" in done.stderr
 
 
+@pytest.mark.slow
 def test_features_are_the_same_bits_on_two_ranks(tmp_path: Path) -> None:
     arguments = ("digits", "--weights", "random", "--arch", "dcgan32-svhn", "--width", "0.05", "--device", "cpu")
     for ranks in (1, 2):
