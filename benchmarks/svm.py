@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS, Task
 from benchmarks.svm_report import write_report
-from repr_eval.evaluation import Folders, features_of
+from repr_eval.extraction import Folders, features_of
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import cache_folder, data_root
 from repr_eval.representations.discriminator import untrained

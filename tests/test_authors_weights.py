@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from repr_eval.classifiers.selection import count_correct
-from repr_eval.evaluation import Folders, extracted
+from repr_eval.extraction import Folders, extracted
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 
 from repr_eval.classifiers.base import Features
-from repr_eval.evaluation import Folders, features_of
+from repr_eval.extraction import Folders, features_of
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10

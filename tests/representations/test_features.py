@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.evaluation import Folders, extracted, features_of
+from repr_eval.extraction import Folders, extracted, features_of
 from repr_eval.gan.networks import Discriminator, architecture_named
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
 from repr_eval.images.labelled import LabelledImages, make_split

@@ -13,8 +13,9 @@ and source files, and what it answers to a few images of noise, in round numbers
 file it reads) that leaves those answers as they were is not noticed: name another store then.
 """
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any, Self
 
@@ -253,6 +254,43 @@ class NetworkFeatures(_Encoder):
         if self.image_size not in (None, x.shape[-1]):
             x = F.interpolate(x, (self.image_size, self.image_size), mode="bilinear", antialias=True)
         return (x - self.mean) / self.std
+
+
+class Network(NetworkFeatures):
+    """A network of the user's, any `nn.Module`, with the arguments of `encoder`; `name` is what tables call it."""
+
+    def __init__(
+        self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None, mean: Sequence[float] = HALF,
+        std: Sequence[float] = HALF, device: torch.device | None = None, name: str | None = None, progress: bool = True,
+    ):  # fmt: skip
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network is {type(network).__name__}; needs an nn.Module")
+        named = NamedNetwork(
+            kind="code", name=name or str(getattr(network, "method_name", type(network).__name__)), made=network,
+            trained_on=str(getattr(network, "trained_on", "not said")),
+        )  # fmt: skip
+        super().__init__(named, network, tuple(pool), image_size, _rgb(mean), _rgb(std), device, progress)
+
+
+def _rgb(values: Sequence[float]) -> RGB:
+    return tuple(float(value) for value in values)  # type: ignore[return-value]  # its length is checked by its taker
+
+
+def function_features(function: Callable[[np.ndarray], np.ndarray], progress: bool = True) -> FunctionFeatures:
+    """A function of images uint8 [N, 32, 32, 3] to features float [N, D] as a representation.
+
+    It is known by its source file and name or, where it has none (a notebook, an interpreter), by its code; what its
+    closure holds is not looked at, so that its features should not be kept under that key.
+    """
+    name = str(getattr(function, "method_name", getattr(function, "__qualname__", type(function).__name__)))
+    code = getattr(function, "__code__", None)
+    sources = (function,) if sources_sha256(function, (function,)) else ()
+    known_by = None if sources else hashlib.sha256(repr((code and code.co_code, name)).encode()).hexdigest()
+    named = NamedNetwork(
+        kind="code", name=name, made=function, trained_on=str(getattr(function, "trained_on", "not said")),
+        sources=sources, file_sha256=known_by, callable=name,
+    )  # fmt: skip
+    return FunctionFeatures(named, function, progress)
 
 
 def _layer(named: NamedNetwork, network: nn.Module, name: str) -> nn.Module:
