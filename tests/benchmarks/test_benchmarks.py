@@ -14,8 +14,9 @@ from torch import nn
 from benchmarks import arithmetic, recipes_table, train
 from benchmarks.plain_dcgan import PlainGan, plain_discriminator, plain_generator
 from benchmarks.proxy import ProxyData, proxy
+from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import ARCHITECTURES, Discriminator, Generator
+from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.recipes import PAPER
 from repr_eval.representations.pixels import Pixels
 

@@ -29,7 +29,8 @@ import repr_eval
 from repr_eval.classifiers.named import CLASSIFIERS
 from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main, report
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
