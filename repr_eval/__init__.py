@@ -1,7 +1,71 @@
-"""repr-eval: evaluates unsupervised image representations by the DCGAN paper's protocols.
+"""Evaluates unsupervised image representations by the DCGAN paper's protocols.
 
-Data flows one way, and a module imports only from those before it:
-images -> gan -> representations -> svm -> classifiers -> protocols -> records -> reporting.
+    import repr_eval as rv
+
+    rv.evaluate("imagenet-contrastive-w0.5", rv.CIFAR10PerClass(400, draws=10))
+
+This is the table of contents; each name is imported when it is first used.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from repr_eval.classifiers.neighbours import NearestNeighbours
+    from repr_eval.datasets import load_dataset
+    from repr_eval.evaluation import Result, evaluate
+    from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass, Digits
+    from repr_eval.reporting.write import write_reports as report
+    from repr_eval.representations.kmeans import KMeans
+    from repr_eval.representations.named import representation_named as representation
+    from repr_eval.representations.own_network.network import Network
+    from repr_eval.representations.pixels import Pixels
+    from repr_eval.svm.estimator import L2SVM
+
+_CONTENTS = {
+    "evaluate": "repr_eval.evaluation:evaluate",
+    "Result": "repr_eval.evaluation:Result",
+    "report": "repr_eval.reporting.write:write_reports",
+    "load_dataset": "repr_eval.datasets:load_dataset",
+    "CIFAR10": "repr_eval.protocols.base:CIFAR10",
+    "CIFAR10PerClass": "repr_eval.protocols.base:CIFAR10PerClass",
+    "SVHN": "repr_eval.protocols.base:SVHN",
+    "Digits": "repr_eval.protocols.base:Digits",
+    "representation": "repr_eval.representations.named:representation_named",
+    "Network": "repr_eval.representations.own_network.network:Network",
+    "KMeans": "repr_eval.representations.kmeans:KMeans",
+    "Pixels": "repr_eval.representations.pixels:Pixels",
+    "NearestNeighbours": "repr_eval.classifiers.neighbours:NearestNeighbours",
+    "L2SVM": "repr_eval.svm.estimator:L2SVM",
+}
+__all__ = [
+    "CIFAR10",
+    "L2SVM",
+    "SVHN",
+    "CIFAR10PerClass",
+    "Digits",
+    "KMeans",
+    "NearestNeighbours",
+    "Network",
+    "Pixels",
+    "Result",
+    "evaluate",
+    "load_dataset",
+    "report",
+    "representation",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _CONTENTS:
+        raise AttributeError(f"module 'repr_eval' has no attribute {name!r}")
+    module, attribute = _CONTENTS[name].split(":")
+    value = getattr(importlib.import_module(module), attribute)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*_CONTENTS, "__version__"]

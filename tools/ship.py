@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from repr_eval.cli.jobs import SETTING_OF as SETTINGS_OF
+from repr_eval.classifiers.named import setting_of
 from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR, SETTINGS
 from repr_eval.gan.settings import read_history, read_settings
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
@@ -36,7 +36,7 @@ def results_of(weights_sha256: str) -> list[dict[str, Any]]:
         {
             "protocol": record.protocol, "dataset": record.dataset["name"], "labels": record.labels,
             "draws": len(record.test_correct), "bn": record.representation["bn"],
-            "classifier": record.classifier, SETTINGS_OF.get(record.classifier, "configuration"): record.C,
+            "classifier": record.classifier, setting_of(record.classifier): record.C,
             "validation_accuracy": round(record.validation_accuracy, 6),
             "test_accuracy": round(sum(record.test_correct) / record.test_n / len(record.test_correct), 6),
             "record": record.id,

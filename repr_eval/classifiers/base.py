@@ -50,6 +50,7 @@ class Classifier(Protocol):
     name: str  # in records and tables
     setting: str  # what the chosen number is called
     grid: tuple[float, ...] | None  # values to choose from; None for the protocol's own
+    needs: str  # "features", or "images": then X is the images themselves, uint8 [N, S, S, 3]
 
     @property
     def settings(self) -> dict[str, Any]:

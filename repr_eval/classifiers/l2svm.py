@@ -14,6 +14,7 @@ class LinearSVM:
 
     name, setting = "L2-SVM", "C"
     grid: tuple[float, ...] | None = None
+    needs = "features"
 
     @property
     def settings(self) -> dict[str, Any]:

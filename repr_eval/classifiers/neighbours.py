@@ -24,6 +24,7 @@ class NearestNeighbours:
 
     name, setting = "kNN", "k"
     grid: tuple[float, ...] | None = tuple(float(k) for k in KS)
+    needs = "features"
 
     @property
     def settings(self) -> dict[str, Any]:

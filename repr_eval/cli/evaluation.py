@@ -1,21 +1,13 @@
 """Commands that evaluate: cifar10-svm, svhn, digits, layers."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import click
 
 from repr_eval.cli import jobs, options
-from repr_eval.cli.jobs import Run
-from repr_eval.evaluation import extracted, measure
-from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.data_dir import data_root
-from repr_eval.images.handwritten import load_handwritten_digits
-from repr_eval.images.labelled import LabelledImages
-from repr_eval.images.svhn import load_svhn
-from repr_eval.protocols import cifar10, svhn
-from repr_eval.reporting.rows import TABLES
+from repr_eval.evaluation import measure
+from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass, Digits, Protocol
 
 PER_CLASS, PER_CLASS_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 
@@ -50,15 +42,11 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     """
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
-    few = _low_labels("cifar10", labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
-    full = Run(
-        family="cifar10", protocol=cifar10.all_labels, name=cifar10.ALL_LABELS, Cs=cifar10.CS, settings={}, labels=None
-    )
-    load = _loading(load_cifar10, settings)
+    few = CIFAR10PerClass(labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
     if everything:
-        jobs.run_all([few] if labels_per_class else [full, few], load, settings)
+        jobs.run_all([few] if labels_per_class else [CIFAR10(), few], settings)
     else:
-        jobs.run(few if labels_per_class else full, load, settings)
+        jobs.run(few if labels_per_class else CIFAR10(), settings)
 
 
 @click.command("svhn")
@@ -77,13 +65,11 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
     """
     if labels < 10 or labels % 10:
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
-    load = _loading(load_svhn, settings)
-    asked = {"labels": labels, "draws": draws}
-    few = Run(family="svhn", protocol=svhn.few_labels, name=svhn.FEW_LABELS, Cs=svhn.CS, settings=asked, labels=labels)
+    few = SVHN(labels, draws)
     if everything:
-        jobs.run_all([few], load, settings)
+        jobs.run_all([few], settings)
     else:
-        jobs.run(few, load, settings)
+        jobs.run(few, settings)
 
 
 @click.command("digits")
@@ -98,8 +84,7 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     Example:
       repr-eval digits --weights pixels
     """
-    few = _low_labels("digits", labels_per_class, draws)
-    jobs.run(few, load_handwritten_digits, settings)
+    jobs.run(Digits(labels_per_class, draws), settings)
 
 
 @click.command("layers")
@@ -118,45 +103,21 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
-    few = _low_labels(data, labels_per_class or (PER_CLASS if data == "cifar10" else 10), draws)
-    job = jobs.job_of(data, settings)
+    few: Protocol = CIFAR10PerClass(labels_per_class or PER_CLASS, draws)
+    if data == "digits":
+        few = Digits(labels_per_class or 10, draws)
+    job = jobs.job_of(few, settings)
     count = len(job.representation.description.layer_features)
     if not count:
         option = "encoder" if settings["encoder"] else "weights"
         raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
-    protocol = few.bound(job)
-    images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
-    features = extracted(images, job.representation, job.folders)
+    if job.protocol.classifier.needs != "features":
+        raise ValueError(f"--classifier {settings['classifier']}: has no layers of features to choose from")
+    features = jobs.shared_extraction(job, jobs.loaded(data, settings))
     if features is None:
-        return  # the first rank goes on alone
-    for first, last in [(1, last) for last in range(1, count + 1)] + [(alone, alone) for alone in range(2, count + 1)]:
+        return
+    for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
         part = features.of_layers(first, last)
-        record = measure(data, part, protocol, job.folders, seed=job.seed, command=job.command, device=job.device)
-        click.echo(jobs.summary(record, TABLES[data]))
+        click.echo(measure(part, job.protocol, job.out, job.command))
         features = replace(features, seconds=0.0)  # the features are there now
     jobs.reports(settings["out"])
-
-
-def _low_labels(family: str, per_class: int, draws: int) -> Run:
-    settings = {"per_class": per_class, "draws": draws}
-    return Run(
-        family=family,
-        protocol=cifar10.low_labels,
-        name=cifar10.LOW_LABELS,
-        Cs=cifar10.CS,
-        settings=settings,
-        labels=10 * per_class,
-    )
-
-
-def _loading(load: Callable[..., LabelledImages], settings: dict[str, Any]) -> Callable[[], LabelledImages]:
-    """What loads the data set from where `settings` say, once they are known to be right: it may be a download."""
-
-    def loaded() -> LabelledImages:
-        root = data_root(settings["data_dir"])
-        data = load(root, download=settings["download"] or root.own)
-        if data.remark:
-            click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
-        return data
-
-    return loaded

@@ -5,14 +5,11 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from repr_eval.system.ranks import joined
-
-if TYPE_CHECKING:
-    import torch
 
 data_dir = click.option(
     "--data-dir",
@@ -71,22 +68,3 @@ def make_folder(path: Path, option: str) -> None:
         raise ValueError(f"{option} {path}: not a folder, and none can be made there ({error.strerror})") from error
     if not os.access(path, os.W_OK):
         raise ValueError(f"{option} {path}: this folder may not be written to")
-
-
-def chosen_device(name: str) -> "torch.device":
-    """The device called `name`; auto is CUDA where there is one. ValueError on one that is not there."""
-    import torch
-
-    if name == "auto":
-        # Of several ranks on GPUs each has its own (`repr_eval.system.ranks`).
-        return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else torch.device("cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in ("cpu", "cuda", "mps"):
-            raise RuntimeError("repr-eval runs on cpu, cuda and mps")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise ValueError(
-            f"device {name!r} is not available here ({str(error).splitlines()[0]}); try --device cpu"
-        ) from error
-    return device

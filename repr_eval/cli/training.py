@@ -14,9 +14,9 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.finish import begin_decay
-from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.run_folder import SETTINGS, check_folder
@@ -26,6 +26,7 @@ from repr_eval.gan.start import Start, read_start
 from repr_eval.gan.training import train
 from repr_eval.gan.weights import export, load_generator, save_weights
 from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
+from repr_eval.system.devices import chosen_device
 from repr_eval.system.random_streams import draw_noise, generator_for
 from repr_eval.system.ranks import current
 
@@ -131,7 +132,7 @@ def train_gan(
     # All that can be wrong without the images is said before they are read, which takes a while.
     if checkpoint_every < 1:
         raise ValueError(f"--checkpoint-every {checkpoint_every} is less than 1")
-    on = options.chosen_device(device)
+    on = chosen_device(device)
     if not dry_run:
         check_folder(out, resume)
     unlabelled = _images(data, architecture_named(arch).image_size, data_dir, out)
@@ -194,7 +195,7 @@ def finish_gan(
     Example:
       repr-eval finish-gan runs/imagenet --data imagenet32.npy --out runs/imagenet-finished --resume
     """
-    on = options.chosen_device(device)
+    on = chosen_device(device)
     check_folder(out, resume)
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
@@ -291,6 +292,6 @@ def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Pa
     generator, info = load_generator(find_weights(weights))
     z = z or info.z or generator.arch.z
     noise = draw_noise(n, generator.z_dim, z, generator_for(seed, "samples"))
-    chosen = options.chosen_device(device)
+    chosen = chosen_device(device)
     save_grid(out, generate(generator.to(chosen), noise.to(chosen)))
     click.echo(f"{out}: {n} images, {z} noise, seed {seed}")

@@ -49,8 +49,9 @@ def load_cifar10(root: DataRoot, download: bool = False) -> LabelledImages:
     remark = "; ".join(filter(None, (compare(split, splits[split]) for split in splits)))
     name = "CIFAR-10" if not remark else "CIFAR-10 (altered copy)"
     return LabelledImages(
-        name=name, train=splits["train"], test=splits["test"], classes=CLASSES, verified=not remark, remark=remark
-    )
+        name=name, train=splits["train"], test=splits["test"], classes=CLASSES, verified=not remark, remark=remark,
+        dataset="cifar10",
+    )  # fmt: skip
 
 
 def _find(root: Path) -> tuple[Path, str] | None:

@@ -26,4 +26,5 @@ def load_handwritten_digits() -> LabelledImages:
         test=make_split(images[N_TRAIN:], labels[N_TRAIN:]),
         classes=CLASSES,
         verified=True,
+        dataset="digits",
     )

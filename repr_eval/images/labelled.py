@@ -30,7 +30,8 @@ class LabelledImages:
     """A training and a test split, named for what they are.
 
     `name` is what records and tables call it; `verified` says that every split is, image for image and label for
-    label, the published set of that name; `remark` says in words what was found otherwise.
+    label, the published set of that name; `remark` says in words what was found otherwise. `dataset` is the key of the
+    data set (a row of `repr_eval.datasets`) whose protocols it is for.
     """
 
     name: str
@@ -39,6 +40,7 @@ class LabelledImages:
     classes: tuple[str, ...]
     verified: bool
     remark: str = ""
+    dataset: str = ""
 
 
 def make_split(images: np.ndarray, labels: np.ndarray) -> Split:

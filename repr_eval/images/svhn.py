@@ -42,12 +42,15 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
         )
     paths = {split: folder / f"{split}_32x32.mat" for split in ("train", "test")}
     splits = {split: read_mat(path) for split, path in paths.items()}
-    if all(_md5(path) == _published_md5(split) for split, path in paths.items()):
-        return LabelledImages(name="SVHN", train=splits["train"], test=splits["test"], classes=CLASSES, verified=True)
-    name = _name_of(folder, splits["train"], splits["test"])
-    remark = "in SVHN's layout, not SVHN"
+    verified = all(_md5(path) == _published_md5(split) for split, path in paths.items())
     return LabelledImages(
-        name=name, train=splits["train"], test=splits["test"], classes=CLASSES, verified=False, remark=remark
+        name="SVHN" if verified else _name_of(folder, splits["train"], splits["test"]),
+        train=splits["train"],
+        test=splits["test"],
+        classes=CLASSES,
+        verified=verified,
+        remark="" if verified else "in SVHN's layout, not SVHN",
+        dataset="svhn",
     )
 
 

@@ -11,10 +11,10 @@ from itertools import groupby
 
 import pandas as pd
 
+from repr_eval.datasets import METRICS
 from repr_eval.records import Record
 from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
 from repr_eval.reporting.rows import (
-    TABLES,
     Row,
     family,
     identity,
@@ -80,13 +80,13 @@ def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Reco
     """Those of the records that fit which are alike but for the settings `choice`, where there are several."""
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
-        if fits(record) and family(record.protocol) in TABLES:
+        if fits(record) and family(record.protocol) in METRICS:
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 
 
 def _study_row(record: Record, group: int, **options: int) -> StudyRow:
-    measure = TABLES[family(record.protocol)]
+    measure = METRICS[family(record.protocol)]
     return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **options)
 
 

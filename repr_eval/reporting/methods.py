@@ -14,11 +14,11 @@ from itertools import groupby
 
 import pandas as pd
 
+from repr_eval.datasets import METRICS
 from repr_eval.records import L2_SVM_NAME, Record
 from repr_eval.reporting.published import PaperRow, counterpart, paper_rows
 from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
 from repr_eval.reporting.rows import (
-    TABLES,
     Row,
     family,
     measured_row,
@@ -93,7 +93,7 @@ class Compared:
 
 def compared(records: list[Record], table: str) -> list[Compared]:
     """The lines of `table` ("cifar10", ...), the best first within a protocol, data set and number of labels."""
-    measure = TABLES[table]
+    measure = METRICS[table]
     best: dict[tuple[object, ...], Record] = {}
     own: dict[tuple[object, ...], list[Record]] = {}
     for record in newest(records):

@@ -7,9 +7,10 @@ number of labels; where k nearest neighbours were tried in the place of the L2-S
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from repr_eval.datasets import METRICS
 from repr_eval.reporting.methods import GENERATED, Compared
 from repr_eval.reporting.render import markdown_line
-from repr_eval.reporting.rows import TABLES, family
+from repr_eval.reporting.rows import family
 
 NEIGHBOURS = "kNN"  # how that classifier's name begins
 Column = tuple[tuple[str, str, int], bool]  # protocol, data set and number of labels; whether by nearest neighbours
@@ -47,7 +48,7 @@ def to_markdown(lines: Iterable[Compared]) -> str:
         method = by_name.setdefault((name, line.trained_on), Method(name, line.trained_on))
         method.cells.setdefault(column, line)
         columns[column] = None
-    order = sorted(columns, key=lambda column: (list(TABLES).index(family(column[0][0])), column[0], column[1]))
+    order = sorted(columns, key=lambda column: (list(METRICS).index(family(column[0][0])), column[0], column[1]))
     methods = sorted(by_name.values(), key=lambda method: method.order(order))
     if not methods:
         return ""
@@ -60,7 +61,7 @@ def to_markdown(lines: Iterable[Compared]) -> str:
 
 
 def _measure(protocol: str) -> str:
-    return TABLES[family(protocol)]
+    return METRICS[family(protocol)]
 
 
 def _heading(column: Column) -> str:

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from repr_eval.datasets import METRICS
 from repr_eval.records import Record
 from repr_eval.reporting.published import PaperRow, paper_rows
 
 SUPERVISED_PREFIX = "supervised"  # how the names of classifiers begin that learn features too, from the labels
-# Which protocols a table holds, and whether it speaks of accuracy or of error.
-TABLES = {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}
 
 
 @dataclass(frozen=True)
@@ -168,7 +167,7 @@ def full_method(record: Record) -> str:
 
 def table_rows(records: list[Record], table: str) -> list[Row]:
     """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
-    measure = TABLES[table]
+    measure = METRICS[table]
     mine = [r for r in newest(records) if family(r.protocol) == table and whole(r)]
     rows = [paper_row(row, measure) for row in paper_rows(table)]
     rows += sorted(

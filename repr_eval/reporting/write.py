@@ -2,26 +2,28 @@
 
 from pathlib import Path
 
+from repr_eval.datasets import METRICS
 from repr_eval.records import Record, locked_records
 from repr_eval.reporting import ablations, methods, overview
 from repr_eval.reporting.figures import layers_figure, methods_figure, save_figure
 from repr_eval.reporting.render import to_csv, to_markdown
-from repr_eval.reporting.rows import TABLES, table_rows
+from repr_eval.reporting.rows import table_rows
 from repr_eval.system.files import write_text
 
 
-def write_reports(folder: Path) -> list[Path]:
-    """Rebuild in `folder` NAME.csv and NAME.md of every table and study that has a measured row, and the pictures.
+def write_reports(folder: str | Path) -> list[Path]:
+    """Rebuild NAME.csv and NAME.md of every table and study that has a measured row in `folder`, and the pictures.
 
     Under the records' lock: of runs that end at once, the last to write has read every record.
     """
+    folder = Path(folder)
     with locked_records(folder) as records:
         return _write_tables(folder, records) + _write_comparisons(folder, records) + _write_studies(folder, records)
 
 
 def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
     written = []
-    for table, measure in TABLES.items():
+    for table, measure in METRICS.items():
         rows = table_rows(records, table)
         if any(row.source == "measured" for row in rows):
             written += _write_both(folder / table, to_csv(rows, measure), to_markdown(rows, measure))
@@ -31,7 +33,7 @@ def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
 def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
     written: list[Path] = []
     everything: list[methods.Compared] = []
-    for table, measure in TABLES.items():
+    for table, measure in METRICS.items():
         lines = methods.compared(records, table)
         if not lines:
             continue

@@ -35,12 +35,11 @@ from repr_eval.classifiers.supervised.search import (
     Search,
     configuration,
 )
+from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.weights import weights_hash
 from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels
-from repr_eval.representations.pixels import Pixels
 from repr_eval.system.random_streams import dropped
 
 TINY = Search("tiny", "dcgan32-svhn", 0.1, False, 3, 2, epochs=8)
@@ -56,13 +55,9 @@ def planted_images(n: int, seed: int, brighter: int = 60) -> tuple[np.ndarray, n
     return images, kinds + 3
 
 
-def pixels(images: np.ndarray) -> np.ndarray:
-    return Pixels().transform(images, out=np.empty((len(images), 3072), np.float16))
-
-
 def planted(n: int, seed: int, brighter: int = 60) -> Features:
     images, y = planted_images(n, seed, brighter)
-    return Features(pixels(images), y)
+    return Features(images, y)
 
 
 def tiny(seed: int = 0) -> SupervisedCNN:
@@ -91,12 +86,9 @@ def some_network(c: Configuration = ADAM, n_seen: int = 80, seed: int = 0) -> Su
     )  # fmt: skip
 
 
-def test_pixels_give_the_images_back() -> None:
+def test_images_come_as_they_are() -> None:
     images = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    images[0].flat[:256] = np.arange(256)
-    X = pixels(images)
-    for features in (X, torch.from_numpy(X).double()):
-        np.testing.assert_array_equal(images_of(features).permute(0, 2, 3, 1).numpy(), images)
+    np.testing.assert_array_equal(images_of(images).permute(0, 2, 3, 1).numpy(), images)
 
 
 def test_working_configurations_are_found_and_tested_by_the_protocols() -> None:
@@ -145,12 +137,12 @@ def test_only_training_rows_have_an_influence(hashes: list[str]) -> None:
     train, test = planted(60, 1), planted(30, 2)
     rows, held_out = np.arange(0, 60, 2), np.arange(1, 60, 2)
     others, otherwise = Features(np.array(train.X), train.y.copy()), planted(45, 3)
-    others.X[held_out], others.y[held_out] = -1, 9
+    others.X[held_out], others.y[held_out] = 0, 9
     for features, tested in ((train, test), (others, otherwise)):
         tiny().select(features, [(rows, held_out)], (0,), progress=False)
         tiny().test(features, [rows], 0, tested, progress=False)
     assert hashes[:2] == hashes[2:]
-    others.X[rows[0]] = -1
+    others.X[rows[0]] = 0
     tiny().test(others, [rows], 0, test, progress=False)
     assert hashes[4] != hashes[1]
 
@@ -315,13 +307,12 @@ def test_names_and_settings_tell_everything() -> None:
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (lambda X: X[:, :768], r"\[30, 768\]; a CNN takes the 3072 raw pixels"),
-        (lambda X: X + np.float16(0.003), "row 0 are not the pixels"),
-        (lambda X: np.where(np.arange(30)[:, None] == 7, np.nan, X), "row 7 are not the pixels"),
-        (lambda X: np.where(np.arange(30)[:, None] == 4, 1.1, X), "row 4 are not the pixels"),
+        (lambda X: X[:, :16], r"uint8 \[30, 16, 32, 3\]: a CNN takes images, uint8 \[N, 32, 32, 3\]"),
+        (lambda X: X.reshape(30, -1), r"uint8 \[30, 3072\]: a CNN takes images"),
+        (lambda X: X / 127.5 - 1, r"float64 \[30, 32, 32, 3\]: a CNN takes images"),
     ],
 )
-def test_other_features_than_pixels_are_refused(spoil: Callable[[np.ndarray], np.ndarray], message: str) -> None:
+def test_other_things_than_images_are_refused(spoil: Callable[[np.ndarray], np.ndarray], message: str) -> None:
     train = planted(30, 1)
     spoilt = Features(spoil(np.asarray(train.X)), train.y)
     folds = [(np.arange(20), np.arange(20, 30))]

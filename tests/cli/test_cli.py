@@ -26,15 +26,18 @@ from safetensors.torch import load_file, save_file
 from scipy.io import savemat
 
 import repr_eval
+from repr_eval.classifiers.named import CLASSIFIERS
 from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main, report
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
 from repr_eval.reporting import render, write
 from repr_eval.reporting.rows import Row
 from repr_eval.reporting.write import write_reports
+from repr_eval.representations import named
 from repr_eval.representations.autoencoders import Training
 from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
 from repr_eval.representations.methods import METHODS
@@ -314,7 +317,8 @@ def test_everything_is_compared_but_for_what_is_recorded(
 ) -> None:
     everything = (("pixels", "svm"), ("pixels", "knn"), ("random:1", "svm"))
     monkeypatch.setattr(jobs, "COMPARED", everything)
-    monkeypatch.setattr(jobs, "best", lambda: str(job / "gan" / "discriminator.safetensors"))
+    for module in (jobs, named):
+        monkeypatch.setattr(module, "best", lambda: str(job / "gan" / "discriminator.safetensors"))
     few = ["svhn", "--labels", 20, "--draws", 2, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
     succeed(*few, "--weights", "pixels")
@@ -394,7 +398,7 @@ def test_a_comparison_trains_a_supervised_network_on_fewer_draws(
     monkeypatch.setattr(jobs, "COMPARED", (("pixels", "knn"), ("pixels", "cnn-small")))
     network = NearestNeighbours()
     network.name = "network"
-    monkeypatch.setitem(jobs.CLASSIFIERS, "cnn-small", lambda *_: network)
+    monkeypatch.setitem(CLASSIFIERS, "cnn-small", lambda *_: network)
     few = ["svhn", "--labels", 20, "--draws", 12, "--data-dir", job / "digits", "--out", tmp_path, "--device", "cpu"]
     monkeypatch.setattr(sys, "argv", ["repr-eval", *map(str, few), "--all"])
     succeed(*few, "--all")
@@ -439,7 +443,7 @@ def test_of_a_learned_method_both_splits_are_of_one_training(tmp_path: Path, mon
     entry.unlink()
     succeed(*measure)
     assert learned == [1000, 1000]
-    assert [path for path in (tmp_path / "store").glob("*.npy")] == [entry]
+    assert list((tmp_path / "store").glob("*.npy")) == [entry]
 
 
 def test_export_and_doctor_and_dry_run_report(job: Path, tmp_path: Path) -> None:
@@ -598,7 +602,7 @@ BAD = [
     # Options of an evaluation.
     (DIGITS + "--weights random --bn running", "--bn running: untrained weights have no statistics of their own"),
     (DIGITS + "--weights random --width 17", "width 17.0"),
-    (DIGITS + "--weights pixels --width 0.5", "--arch and --width describe --weights random"),
+    (DIGITS + "--weights pixels --width 0.5", "--arch and --width apply only to --weights random"),
     (DIGITS + "--weights pixels --device gpu", "device 'gpu' is not available here"),
     (DIGITS + "--weights pixels --labels-per-class 200", "class . has \\d+ images, too few for a draw of 200 a class"),
     *((DIGITS + f"--weights pixels --C {C}", f"--C '{C}'") for C in ("ten", "0", "1e-4,-1", "nan", "inf", "1,", ",")),

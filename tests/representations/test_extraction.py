@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 import pytest
 
-from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.representations import store
 from repr_eval.representations.base import Description, Representation

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
 from repr_eval.representations.base import Representation
 from repr_eval.representations.batch_norm import recompute_statistics

@@ -7,7 +7,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from repr_eval.cli import jobs, main
+from repr_eval.cli import main
+from repr_eval.datasets import DATASETS
 from repr_eval.representations.methods import COMPARED, METHODS
 
 SEED = 7
@@ -120,7 +121,8 @@ def test_what_is_compared() -> None:
 
 
 def test_a_table_has_its_supervised_networks_architecture() -> None:
-    assert jobs.ARCHS == {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}
+    archs = {key: row.arch for key, row in DATASETS.items()}
+    assert archs == {"cifar10": "dcgan32", "svhn": "dcgan32-svhn", "digits": "dcgan32-svhn"}
 
 
 @pytest.mark.parametrize("command", ["cifar10-svm", "svhn"])

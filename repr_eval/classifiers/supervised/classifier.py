@@ -2,7 +2,7 @@
 
 The paper optimises it by random search over 64 hyperparameter configurations and reports 28.87% validation error for
 1,000 labels of SVHN. What is chosen here, on held-out training images, is the number of a configuration (`search`); the
-test images are seen once, by networks with that one. The features to give it are raw pixels, `Pixels`.
+test images are seen once, by networks with that one. It takes the images themselves, not features.
 Differs from the paper: the test error is what counts; that of validation is recorded with it.
 """
 
@@ -18,16 +18,12 @@ from tqdm import tqdm
 from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
 from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP, predicted, trained
 from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
-from repr_eval.gan.networks import architecture_named
-from repr_eval.images.scale import to_levels, to_unit
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.representations.fitted import of_size
 from repr_eval.svm.estimator import Matrix
 from repr_eval.system.random_streams import random_state_for
 
 SIDE = 32
-PIXELS = SIDE * SIDE * 3
-ROUNDING = 5e-4  # a pixel's value in float16 is at most half of that off; two values are 0.0078 apart
-BLOCK = 4096  # images at a time
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -38,6 +34,7 @@ class SupervisedCNN:
     """
 
     setting = "configuration"
+    needs = "images"
 
     def __init__(self, search: Search, seed: int, precision: str = "fp32", device: torch.device | None = None):
         if precision not in PRECISIONS:
@@ -111,22 +108,12 @@ class SupervisedCNN:
 
 
 def images_of(X: Matrix, device: torch.device | None = None) -> Tensor:
-    """The images uint8 [N, 3, 32, 32], channels-last, whose raw pixels X [N, 3072] are: x / 127.5 - 1, float.
-
-    ValueError where X has other columns or values.
-    """
-    if X.ndim != 2 or X.shape[1] != PIXELS:
-        raise ValueError(f"features are {list(X.shape)}; a CNN takes the {PIXELS} raw pixels of {SIDE}x{SIDE}x3 images")
-    images = torch.empty(len(X), PIXELS, dtype=torch.uint8, device=device)
-    for start in range(0, len(X), BLOCK):
-        x = torch.as_tensor(X[np.arange(start, min(start + BLOCK, len(X)))]).to(images.device, torch.float32)
-        levels = to_levels(x)
-        fine = ((to_unit(levels) - x).abs() <= ROUNDING).all(1)  # NaN is not
-        if not fine.all():
-            row = start + int((~fine).nonzero()[0])
-            raise ValueError(f"the features of row {row} are not the pixels of an image, x / 127.5 - 1 of 0 to 255")
-        images[start : start + len(x)] = levels.to(torch.uint8)
-    return images.view(-1, SIDE, SIDE, 3).permute(0, 3, 1, 2)
+    """Images uint8 [N, 32, 32, 3] as uint8 [N, 3, 32, 32], channels-last; ValueError on anything else."""
+    if X.ndim != 4 or tuple(X.shape[1:]) != (SIDE, SIDE, 3) or str(X.dtype).removeprefix("torch.") != "uint8":
+        raise ValueError(
+            f"{str(X.dtype).removeprefix('torch.')} {list(X.shape)}: a CNN takes images, uint8 [N, {SIDE}, {SIDE}, 3]"
+        )
+    return torch.from_numpy(np.array(X)).to(device or torch.device("cpu")).permute(0, 3, 1, 2)
 
 
 def supervised_cnn(

@@ -1,0 +1,25 @@
+"""The classifiers by the names that the command line gives them."""
+
+from collections.abc import Callable
+
+import torch
+
+from repr_eval.classifiers.base import Classifier
+from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
+from repr_eval.classifiers.supervised.classifier import supervised_cnn
+
+# (seed, architecture, device) -> the classifier
+CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
+    "svm": lambda seed, arch, device: L2_SVM,
+    "knn": lambda seed, arch, device: NEAREST_NEIGHBOURS,
+    "cnn": lambda seed, arch, device: supervised_cnn(seed, arch, "published", device),
+    "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
+}
+SUPERVISED_CNNS = ("cnn", "cnn-small")
+SETTING_OF = {classifier.name: classifier.setting for classifier in (L2_SVM, NEAREST_NEIGHBOURS)}
+
+
+def setting_of(classifier: str) -> str:
+    """What the chosen number of the classifier of that recorded name is called."""
+    return SETTING_OF.get(classifier, "configuration")

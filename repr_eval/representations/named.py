@@ -1,0 +1,39 @@
+"""Representations by name: a weights file, shipped weights, the untrained control, or a method of the suite."""
+
+import re
+
+import torch
+
+from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.representations.base import Representation
+from repr_eval.representations.discriminator import from_weights, untrained
+from repr_eval.representations.methods import METHODS
+
+_CONTROL = re.compile(r"random(?::(\d+))?")
+
+
+def is_untrained(name: str | None) -> bool:
+    """Whether `name` is the untrained control: "random", or "random:SEED"."""
+    return bool(_CONTROL.fullmatch(name or ""))
+
+
+def representation_named(
+    name: str | None, *, seed: int = 0, device: torch.device | None = None, bn: str = "recomputed",
+    arch: str = "dcgan32", width: float = 1.0,
+) -> Representation:  # fmt: skip
+    """What `name` stands for; None is the best shipped discriminator.
+
+    A .safetensors file, a name from pretrained/, a row of `METHODS`, or "random" ("random:1" with another seed than
+    `seed`) for an untrained discriminator of `arch` and `width`. `bn` says where batch-norm statistics come from.
+    Raises ValueError on a name that stands for nothing, or choices that do not go together.
+    """
+    device = device or torch.device("cpu")
+    if name in METHODS:
+        if bn != "recomputed":
+            raise ValueError(f"bn {bn}: {name} has no batch norm; leave it out")
+        return METHODS[name](seed, device)
+    if control := _CONTROL.fullmatch(name or ""):
+        if bn == "running":
+            raise ValueError("bn running: untrained weights have no statistics of their own; use bn recomputed")
+        return untrained(arch, width, seed if control[1] is None else int(control[1]), bn=bn, device=device)
+    return from_weights(find_weights(name or best()), bn=bn, device=device)
