@@ -17,7 +17,7 @@ from repr_eval.cli import one_line, options
 from repr_eval.datasets import dataset_named, load_dataset
 from repr_eval.evaluation import Result, evaluate, recorded
 from repr_eval.extraction import Folders
-from repr_eval.gan.networks import ARCHITECTURES
+from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages

@@ -14,9 +14,9 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.finish import begin_decay
-from repr_eval.gan.networks import ARCHITECTURES, architecture_named
 from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import RECIPES, recipe_named
 from repr_eval.gan.run_folder import SETTINGS, check_folder
