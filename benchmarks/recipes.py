@@ -107,7 +107,7 @@ TRIED: dict[str, Recipe] = {
     **RECIPES,
 }
 
-CURVES = ("random", "paper", "contrastive")
+CURVES = ("random", "paper", "contrastive", "contrastive-fast")
 
 
 @click.group()
