@@ -8,8 +8,8 @@ from repr_eval.gan.pretrained import folder, manifest
 from repr_eval.gan.weights import load_discriminator, weights_hash
 from repr_eval.records import read_records
 from repr_eval.reporting import ablations, methods, overview
-from repr_eval.reporting.render import to_csv, to_markdown
 from repr_eval.reporting.rows import table_rows
+from repr_eval.reporting.tables import to_csv, to_markdown
 from tools.readme_tables import with_tables
 from tools.ship import results_of
 

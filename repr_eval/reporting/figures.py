@@ -34,7 +34,7 @@ def _bars(axes: "Axes", panel: list[Compared]) -> None:
     for position, line in enumerate(panel):
         names.append(line.name)
         if line.row:
-            colour = "C0" if line.classifier == L2_SVM_NAME else "C1"
+            colour = "C0" if line.kind == L2_SVM_NAME else "C1"
             axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
             low, high = (line.row.rate if end is None else end for end in (line.row.ci95_low, line.row.ci95_high))
             error = [[100 * (line.row.rate - low)], [100 * (high - line.row.rate)]]

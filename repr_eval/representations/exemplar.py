@@ -44,6 +44,7 @@ from repr_eval.representations.exemplar_views import (
     transformed,
 )
 from repr_eval.representations.fitted import Fitted, of_size
+from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
@@ -189,7 +190,8 @@ class ExemplarCNN(Fitted):
             "transformations": RANGES, "pooling": "max 2x2", "scaled_by": SCALED_BY, "percentile": PERCENTILE,
         }  # fmt: skip
         description = Description(
-            method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on="", layers="1-3 of 3",
+            method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on="",
+            layers=Layers(1, 3, 3),
             n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units), settings=described,
         )  # fmt: skip
         super().__init__(description, PATCH, device, progress)

@@ -34,7 +34,7 @@ from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
-from repr_eval.reporting import render, write
+from repr_eval.reporting import tables
 from repr_eval.reporting.rows import Row
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations import named
@@ -782,8 +782,8 @@ def test_tables_written_at_once_miss_no_record(job: Path, tmp_path: Path, monkey
             others[0].join(timeout=0.3)  # it has to wait for this one, or else would be done by then
         return to_csv(rows, measure)
 
-    to_csv = render.to_csv
-    monkeypatch.setattr(write, "to_csv", interrupted)
+    to_csv = tables.to_csv
+    monkeypatch.setattr(tables, "to_csv", interrupted)
     write_reports(tmp_path)
     others[0].join()
     assert {row["record"] for row in rows_of(tmp_path / "svhn.csv")} == {first.id, second.id, ""}
