@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch.nn import functional as F
 
-from repr_eval.gan.networks import GRID, Architecture, scaled
+from repr_eval.gan.architectures import Architecture, scaled
+from repr_eval.gan.networks import GRID
 
 REPEATS = 5
 CALLS = {"cpu": 1, "cuda": 50}  # calls that are timed together: a GPU is only waited for after the last of them

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from repr_eval.gan.networks import BN_EPS, GRID, LEAK, Architecture, architecture_named, initialise, scaled
+from repr_eval.gan.architectures import Architecture, architecture_named, scaled
+from repr_eval.gan.networks import BN_EPS, GRID, LEAK, initialise
 
 WORKERS = 2  # the example's default
 

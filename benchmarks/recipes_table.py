@@ -41,7 +41,15 @@ def differences(settings: dict[str, Any]) -> str:
         if isinstance(value, dict):
             value = ", ".join(f"{part} {amount:g}" for part, amount in value.items() if amount != NO_VIEW[part])
         words.append(f"{name} {value}")
+    if before := _images_before(settings):
+        words.append(f"started from weights that had seen {before:,} images")
     return "; ".join(words)
+
+
+def _images_before(settings: dict[str, Any]) -> int:
+    """Images that the run's first weights had seen; 0 of random ones."""
+    started_from = settings.get("started_from")
+    return int(started_from["discriminator"]["images_seen"]) if started_from else 0
 
 
 def _rate_of_cores(record: dict[str, Any]) -> float | None:
@@ -59,6 +67,7 @@ def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
             "precision": record["settings"]["precision"],
             "seed": record["settings"]["seed"],
             "images_seen": record["images_seen"],
+            "images_before": _images_before(record["settings"]),
             "accuracy": accuracy(record) if "failed" not in record else None,
             "C": record.get("C"),
             "images_a_second": record.get("images_a_second"),
@@ -131,7 +140,8 @@ def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     axes = figure.subplots()
     measured = table[table.recipe.isin(names) & table.accuracy.notna()]
     colours = itertools.count()
-    for (width, name, precision), runs in measured.groupby(["width", "recipe", "precision"]):
+    groups = measured.groupby(["width", "recipe", "precision", "images_before"])
+    for (width, name, precision, before), runs in groups:
         means = 100 * runs.groupby("images_seen").accuracy.mean()
         if means.index.max() == 0:
             axes.axhline(means[0], color="grey", linestyle="--", linewidth=1)
@@ -139,7 +149,8 @@ def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
                           xytext=(-4, 3), textcoords="offset points", ha="right")  # fmt: skip
         elif len(means) > 1:
             colour = f"C{next(colours)}"
-            axes.plot(means.index, means, color=colour, label=f"{name}, width {width:g}, {precision}")
+            start = f", from weights of {before:,} images" if before else ""
+            axes.plot(means.index, means, color=colour, label=f"{name}, width {width:g}, {precision}{start}")
             axes.plot(runs.images_seen, 100 * runs.accuracy, "o", color=colour, markersize=4)
     axes.set(xlabel="images seen", ylabel="CIFAR-10 validation accuracy, 400 labels a class (%)", xscale="log")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))

@@ -24,8 +24,8 @@ from safetensors.torch import load_file
 
 from benchmarks.arithmetic import operations, seconds_of, step_work
 from benchmarks.plain_dcgan import PlainGan
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.checkpoint import save_checkpoint
-from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator
 from repr_eval.gan.pretrained import manifest
 from repr_eval.images import cifar10, svhn
 from repr_eval.images.data_dir import DataRoot, cache_folder

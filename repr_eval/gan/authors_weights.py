@@ -21,7 +21,8 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
-from repr_eval.gan.networks import BN_EPS, Architecture, Discriminator, Generator, architecture_named
+from repr_eval.gan.architectures import Architecture, architecture_named
+from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.gan.weights import WeightsInfo
 
 

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.auxiliary_tasks import Heads, contrast_loss, rotation_loss, turned
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
+from repr_eval.gan.views import augmented
 from repr_eval.system.random_streams import generator_for
 from repr_eval.system.ranks import ALONE, Ranks
 
@@ -180,7 +182,7 @@ class DCGAN:
         if augmentation is None:
             return images
         with torch.autocast(self.device.type, enabled=False):
-            return augmentation(images.float(), views)
+            return augmented(images.float(), augmentation, views)
 
     def _discriminator_losses(
         self, real: Tensor, fake: Tensor | None, number: int, views: torch.Generator

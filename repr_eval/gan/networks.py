@@ -1,81 +1,22 @@
 """The DCGAN networks of Radford, Metz & Chintala 2015 (arXiv 1511.06434v2, section 3) and of their released code.
 
-An architecture is one row of `ARCHITECTURES`; `Discriminator` and `Generator` are built from it and a width factor.
+`Discriminator` and `Generator` are built from an architecture (`repr_eval.gan.architectures`) and a width factor.
 Strided convolutions instead of pooling, batch norm everywhere but on D's input layer and G's output, no hidden dense
 layers, ReLU in G with tanh at its output, LeakyReLU 0.2 in D, convolutions without bias.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from repr_eval.gan.architectures import Architecture, scaled
+
 LEAK = 0.2  # slope of LeakyReLU [paper, section 3]
 INIT_STD = 0.02  # weights N(0, 0.02); batch-norm gains N(1, 0.02) [paper, section 4; released code]
 BN_EPS = 1e-8  # released code; PyTorch's own default is 1e-5
 GRID = 4  # every generator starts from, and every discriminator ends at, a 4x4 map
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """Layers as (maps, stride), in the order of the data; `z_dim` and `z` are the published noise."""
-
-    name: str
-    image_size: int
-    kernel: int
-    discriminator: tuple[tuple[int, int], ...]
-    generator: tuple[tuple[int, int], ...]
-    generator_base: int  # maps of G's 4x4 start
-    z_dim: int
-    z: str  # "uniform" on (-1, 1) or "normal"
-
-    def maps(self, width: float) -> tuple[int, ...]:
-        """Maps of every discriminator layer at this width."""
-        return tuple(scaled(maps, width) for maps, _ in self.discriminator)
-
-
-ARCHITECTURES = {
-    architecture.name: architecture
-    for architecture in (
-        # The ImageNet model behind 28,672 features [released code, imagenet/load_pretrained.py].
-        Architecture(
-            name="dcgan32", image_size=32, kernel=3,
-            discriminator=((128, 1), (128, 2), (256, 1), (256, 2), (512, 1), (512, 2)),
-            generator=((512, 2), (256, 1), (256, 2), (128, 1), (128, 2), (3, 1)), generator_base=512,
-            z_dim=256, z="uniform",
-        ),
-        # The SVHN model [released code, svhn/].
-        Architecture(
-            name="dcgan32-svhn", image_size=32, kernel=5,
-            discriminator=((64, 2), (128, 2), (256, 2)),
-            generator=((128, 2), (64, 2), (3, 2)), generator_base=256,
-            z_dim=100, z="normal",
-        ),
-        # The scene model [paper, figure 1].
-        Architecture(
-            name="dcgan64", image_size=64, kernel=5,
-            discriminator=((128, 2), (256, 2), (512, 2), (1024, 2)),
-            generator=((512, 2), (256, 2), (128, 2), (3, 2)), generator_base=1024,
-            z_dim=100, z="uniform",
-        ),
-    )
-}  # fmt: skip
-
-
-def architecture_named(name: str) -> Architecture:
-    """The row of `ARCHITECTURES` called `name`, or a ValueError that lists the names."""
-    if name not in ARCHITECTURES:
-        raise ValueError(f"unknown architecture {name!r}; choose from {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[name]
-
-
-def scaled(maps: int, width: float) -> int:
-    """`maps` times `width`, rounded, at least 1."""
-    if not 0 < width <= 16:
-        raise ValueError(f"width {width} is not in (0, 16]")
-    return max(1, round(maps * width))
 
 
 class Discriminator(nn.Module):

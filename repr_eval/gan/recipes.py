@@ -1,13 +1,14 @@
 """How a DCGAN is trained: a recipe is one row of `RECIPES`, a literal set of choices, and its name fixes them all.
 
 A row never changes once a model has been trained with it; a new choice gets a new name. What the choices mean, and
-where they come from, is said where each is computed: `losses`, `augmentation`, `auxiliary_tasks`, `game`.
+where they come from, is said where each is computed: `losses`, `views`, `auxiliary_tasks`, `game`.
 """
 
 from dataclasses import dataclass, replace
 
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.losses import ADVERSARIAL_LOSSES
+
+LOSSES = ("logistic", "hinge", "relativistic")  # the rows of losses.ADVERSARIAL_LOSSES; a recipe does without torch
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class Recipe:
 
     def check(self) -> None:
         """Raise a ValueError that names the first impossible choice."""
-        if self.loss not in ADVERSARIAL_LOSSES:
-            raise ValueError(f"unknown loss {self.loss!r}; choose from {', '.join(ADVERSARIAL_LOSSES)}")
+        if self.loss not in LOSSES:
+            raise ValueError(f"unknown loss {self.loss!r}; choose from {', '.join(LOSSES)}")
         if self.batch_size < 2:
             raise ValueError(f"batch_size {self.batch_size}: batch norm needs at least 2")
         if self.tasks_read not in ("last", "all", "mean"):

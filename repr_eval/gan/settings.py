@@ -5,10 +5,11 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from repr_eval.gan.architectures import architecture_named, scaled
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import architecture_named, scaled
 from repr_eval.gan.recipes import PAPER, Recipe
 
+SETTINGS = "settings.json"  # in the folder of a run
 # What may differ when a run goes on: how long it lasts.
 EXTENDABLE = ("epochs", "max_steps")
 

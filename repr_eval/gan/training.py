@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
 from repr_eval.gan.game import DCGAN
-from repr_eval.gan.networks import architecture_named
 from repr_eval.gan.run_folder import LOG, Log, TrainingFailed, cut_log, exclusive, prepare_folder
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings

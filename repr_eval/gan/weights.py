@@ -16,7 +16,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.system.files import write_bytes
 
 _KEY = "repr_eval"  # the one key of the file's metadata; its value is the JSON of a WeightsInfo

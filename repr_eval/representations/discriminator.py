@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from repr_eval.gan.networks import GRID, Discriminator, architecture_named, initialise
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import GRID, Discriminator, initialise
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.weights import UNTRAINED, WeightsInfo, load_discriminator, weights_hash
 from repr_eval.representations.base import Description

@@ -14,8 +14,9 @@ from torch import nn
 from benchmarks import arithmetic, recipes_table, train
 from benchmarks.plain_dcgan import PlainGan, plain_discriminator, plain_generator
 from benchmarks.proxy import ProxyData, proxy
+from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import ARCHITECTURES, Discriminator, Generator
+from repr_eval.gan.networks import Discriminator, Generator
 from repr_eval.gan.recipes import PAPER
 from repr_eval.representations.pixels import Pixels
 
@@ -126,17 +127,21 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
 
 def test_the_picture_has_a_line_through_the_means_of_whatever_was_measured_more_than_once_on_its_way() -> None:
     rows = [
-        ("paper", 0, 1280, 0.5), ("paper", 1, 1280, 0.52), ("paper", 0, 2560, 0.6), ("mine", 0, 1280, 0.7),
-        ("random", 0, 0, 0.4), ("left out", 0, 1280, 0.1), ("left out", 0, 2560, 0.1),
+        ("paper", 0, 1280, 0.5, 0), ("paper", 1, 1280, 0.52, 0), ("paper", 0, 2560, 0.6, 0), ("mine", 0, 1280, 0.7, 0),
+        ("random", 0, 0, 0.4, 0), ("left out", 0, 1280, 0.1, 0), ("left out", 0, 2560, 0.1, 0),
+        ("mine", 0, 2560, 0.8, 640), ("mine", 0, 5120, 0.9, 640),  # of another run, which began with weights
     ]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["recipe", "seed", "images_seen", "accuracy"])
+    table = pd.DataFrame(rows, columns=["recipe", "seed", "images_seen", "accuracy", "images_before"])
     table["width"], table["precision"] = 0.5, "bf16"
     axes = recipes_table.curves(table, ("paper", "mine", "random")).axes[0]
-    line, points, level = (np.array(drawn.get_xydata()) for drawn in axes.lines)
+    mine, _, line, points, level = (np.array(drawn.get_xydata()) for drawn in axes.lines)
+    np.testing.assert_allclose(mine, [(2560, 80), (5120, 90)])
     np.testing.assert_allclose(line, [(1280, 51), (2560, 60)])
     np.testing.assert_allclose(points, [(1280, 50), (1280, 52), (2560, 60)])
     np.testing.assert_allclose(level[:, 1], [40, 40])
-    assert axes.get_legend_handles_labels()[1] == ["paper, width 0.5, bf16"]
+    assert axes.get_legend_handles_labels()[1] == [
+        "mine, width 0.5, bf16, from weights of 640 images", "paper, width 0.5, bf16"
+    ]  # fmt: skip
 
 
 def test_the_table_of_training_says_what_was_stored() -> None:

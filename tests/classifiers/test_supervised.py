@@ -35,8 +35,8 @@ from repr_eval.classifiers.supervised.search import (
     Search,
     configuration,
 )
+from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import ARCHITECTURES
 from repr_eval.gan.weights import weights_hash
 from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels

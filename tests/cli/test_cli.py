@@ -28,8 +28,9 @@ from scipy.io import savemat
 import repr_eval
 from repr_eval.classifiers.named import CLASSIFIERS
 from repr_eval.classifiers.neighbours import NearestNeighbours
-from repr_eval.cli import COMMANDS, jobs, main, report
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.cli import COMMANDS, jobs, main
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
@@ -690,7 +691,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPat
     def printing(*_: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr(report, "write_reports", printing)
+    monkeypatch.setattr(write, "write_reports", printing)
     result = run("table", "--out", tmp_path)
     assert (result.exit_code, result.stderr) == (1, "")
 

@@ -15,8 +15,9 @@ from scipy.signal import convolve2d
 
 from repr_eval.cli import main
 from repr_eval.gan import authors_weights
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.authors_weights import RELEASES, Release, import_authors_weights, slots
-from repr_eval.gan.networks import BN_EPS, Discriminator, Generator, architecture_named
+from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.gan.weights import load_discriminator, load_generator, save_weights
 from repr_eval.representations.discriminator import from_weights
 

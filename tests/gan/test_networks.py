@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input
 
-from repr_eval.gan.networks import ARCHITECTURES, Discriminator, Generator, architecture_named, initialise, scaled
+from repr_eval.gan.architectures import ARCHITECTURES, architecture_named, scaled
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 
 # As the paper and the released code have them: shape of the kernels, stride, side of the maps that come out.
 DISCRIMINATORS = {

@@ -11,10 +11,11 @@ import torch
 from dying_training import SETTINGS, SMALL_BATCHES, after, go_on
 from torch import Tensor
 
-from repr_eval.gan.augmentation import YIQ, Augmentation, _hue_turned
+from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.auxiliary_tasks import Heads, telling_many_apart, telling_views_apart, turned
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import Recipe
+from repr_eval.gan.views import YIQ, _hue_turned, augmented
 
 CPU = torch.device("cpu")
 CHEAP = replace(
@@ -43,7 +44,7 @@ def real_and_noise(fakes: int = 8) -> tuple[Tensor, Tensor]:
 def test_views_of_another_size_show_the_same_image() -> None:
     line = (torch.arange(32) + 0.5) / 16 - 1  # an image that is its own map: red is x, green is y
     x = torch.stack([line.expand(32, 32), line[:, None].expand(32, 32), torch.zeros(32, 32)])[None]
-    view = Augmentation(size=16)(x, rng())
+    view = augmented(x, Augmentation(size=16), rng())
     assert view.shape == (1, 3, 16, 16)
     expected = (torch.arange(16) + 0.5) / 8 - 1
     torch.testing.assert_close(view[0, 0, 3], expected)
@@ -53,7 +54,7 @@ def test_views_of_another_size_show_the_same_image() -> None:
 def test_crops_are_no_larger_than_asked() -> None:
     line = (torch.arange(64) + 0.5) / 32 - 1
     x = torch.stack([line.expand(64, 64), line[:, None].expand(64, 64), torch.zeros(64, 64)]).expand(300, -1, -1, -1)
-    views = Augmentation(crop=0.1, crop_to=0.2)(x, rng())
+    views = augmented(x, Augmentation(crop=0.1, crop_to=0.2), rng())
     area = ((views[:, :2, -1, -1] - views[:, :2, 0, 0]) / (line[-1] - line[0])).prod(1)
     assert 0.09 < float(area.min()) < 0.11
     assert 0.18 < float(area.max()) < 0.21
@@ -81,7 +82,7 @@ def test_a_third_of_a_turn_makes_red_green_or_blue() -> None:
 
 def test_colours_change_in_the_share_asked_for() -> None:
     x = torch.rand(400, 3, 8, 8, generator=rng()) * 2 - 1
-    views = Augmentation(brightness=0.4, saturation=0.4, contrast=0.4, hue=0.1, jitter=0.3)(x, rng(1))
+    views = augmented(x, Augmentation(brightness=0.4, saturation=0.4, contrast=0.4, hue=0.1, jitter=0.3), rng(1))
     same = (views - x).abs().amax((1, 2, 3)) < 1e-5
     assert 230 < int(same.sum()) < 330  # 280 expected, standard deviation 9
 
@@ -137,11 +138,11 @@ def test_a_cheap_step_is_the_sum_of_its_parts() -> None:
     from repr_eval.system.random_streams import generator_for
 
     views = generator_for(plain.settings.seed, "views", 0)
-    first = list(D.activations(CHEAP.views(real, views)))
+    first = list(D.activations(augmented(real, CHEAP.views, views)))
     on_real, on_fake = D(real[:4]), D(G(z).detach())  # the game sees them as they are
-    images, turns = turned(CHEAP.views(real, views))
+    images, turns = turned(augmented(real, CHEAP.views, views))
     second = list(D.activations(images))
-    small = list(D.activations(CHEAP.small_views(real.repeat(2, 1, 1, 1), views)))[-1]
+    small = list(D.activations(augmented(real.repeat(2, 1, 1, 1), CHEAP.small_views, views)))[-1]
     assert first[-1].shape[2:] == (3, 3)
     assert small.shape[2:] == (2, 2)
     read = [first[-1], second[-1], small[:8], small[8:]]

@@ -16,7 +16,8 @@ from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.auxiliary_tasks import Heads, contrast_loss, rotation_loss, telling_views_apart, turned
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.losses import ADVERSARIAL_LOSSES, inconsistency, r1_penalty
-from repr_eval.gan.recipes import PAPER, RECIPES, Recipe, recipe_named
+from repr_eval.gan.recipes import LOSSES, PAPER, RECIPES, Recipe, recipe_named
+from repr_eval.gan.views import augmented
 from repr_eval.gan.weights import load_discriminator, load_generator, read_tensors
 from repr_eval.system.random_streams import generator_for
 
@@ -82,12 +83,12 @@ def test_inconsistency_by_hand() -> None:
 
 def test_a_view_that_changes_nothing_is_the_image() -> None:
     x = pictures()
-    assert torch.equal(Augmentation()(x, rng()), x)
+    assert torch.equal(augmented(x, Augmentation(), rng()), x)
 
 
 def test_a_mirror_image_half_of_the_time() -> None:
     x = pictures(200)
-    views = Augmentation(flip=True)(x, rng())
+    views = augmented(x, Augmentation(flip=True), rng())
     same = (views - x).abs().amax((1, 2, 3)) < 1e-5
     mirrored = (views - x.flip(3)).abs().amax((1, 2, 3)) < 1e-5
     assert bool((same ^ mirrored).all())
@@ -96,7 +97,7 @@ def test_a_mirror_image_half_of_the_time() -> None:
 
 def test_a_shift_is_by_whole_pixels_and_repeats_the_edge() -> None:
     x = pictures(100)
-    views = Augmentation(translate=0.25)(x, rng())
+    views = augmented(x, Augmentation(translate=0.25), rng())
     found = []
     for image, view in zip(x, views, strict=True):
         padded = torch.nn.functional.pad(image[None], (2, 2, 2, 2), mode="replicate")[0]
@@ -115,7 +116,7 @@ def test_a_crop_shows_a_part_of_the_image_of_the_area_asked_for() -> None:
     # An image that is its own map: red is x, green is y, both -1 to 1 over the pixels' centres.
     line = (torch.arange(64) + 0.5) / 32 - 1
     x = torch.stack([line.expand(64, 64), line[:, None].expand(64, 64), torch.zeros(64, 64)]).expand(300, -1, -1, -1)
-    views = Augmentation(crop=0.25)(x, rng())
+    views = augmented(x, Augmentation(crop=0.25), rng())
     size = (views[:, :2, -1, -1] - views[:, :2, 0, 0]) / (line[-1] - line[0])  # of the crop, as a share of the side
     area, aspect = size.prod(1), size[:, 0] / size[:, 1]
     assert 0.24 < float(area.min()) < 0.35
@@ -131,15 +132,15 @@ def test_a_crop_shows_a_part_of_the_image_of_the_area_asked_for() -> None:
 
 def test_colours() -> None:
     x = pictures(200)
-    brighter = Augmentation(brightness=0.5)(x, rng()) - x
+    brighter = augmented(x, Augmentation(brightness=0.5), rng()) - x
     added = brighter.mean((1, 2, 3))
     torch.testing.assert_close(brighter, added.view(-1, 1, 1, 1).expand_as(x), atol=1e-5, rtol=0)
     assert -0.5 <= float(added.min()) < -0.45 < 0.45 < float(added.max()) <= 0.5
-    grey = Augmentation(grey=0.3)(x, rng())
+    grey = augmented(x, Augmentation(grey=0.3), rng())
     colourless = (grey[:, 0] - grey[:, 2]).abs().amax((1, 2)) < 1e-5
     assert 35 < int(colourless.sum()) < 85  # 60 expected, standard deviation 6.5
     torch.testing.assert_close(grey[~colourless], x[~colourless])
-    contrast = Augmentation(contrast=0.5)(x, rng())
+    contrast = augmented(x, Augmentation(contrast=0.5), rng())
     torch.testing.assert_close(contrast.mean((1, 2, 3)), x.mean((1, 2, 3)), atol=1e-5, rtol=0)
     ratio = contrast.std((1, 2, 3)) / x.std((1, 2, 3))
     assert 0.5 <= float(ratio.min()) < 0.55 < 1.45 < float(ratio.max()) <= 1.5001
@@ -147,7 +148,7 @@ def test_colours() -> None:
 
 def test_a_square_is_cut_out() -> None:
     x = torch.ones(100, 3, 8, 8)
-    views = Augmentation(cutout=0.5)(x, rng())
+    views = augmented(x, Augmentation(cutout=0.5), rng())
     assert set(views.unique().tolist()) == {0.0, 1.0}
     for view in views:
         rows, columns = (view[0] == 0).any(1), (view[0] == 0).any(0)
@@ -160,7 +161,11 @@ def test_views_depend_on_their_generator_alone_and_let_gradients_through() -> No
     augmentation = EVERYTHING.augmentation
     assert augmentation is not None
     x = pictures().requires_grad_()
-    one, two, other = augmentation(x, rng()), augmentation(x, rng()), augmentation(x, rng(1))
+    one, two, other = (
+        augmented(x, augmentation, rng()),
+        augmented(x, augmentation, rng()),
+        augmented(x, augmentation, rng(1)),
+    )
     assert torch.equal(one, two)
     assert not torch.equal(one, other)
     one.sum().backward()
@@ -261,7 +266,7 @@ def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
     views = generator_for(settings.seed, "views", number)
     fake = G(z)
     # In the order in which they are drawn.
-    seen, seen_fake, to_turn, second = (augmentation(x, views) for x in (real, fake.detach(), real, real))
+    seen, seen_fake, to_turn, second = (augmented(x, augmentation, views) for x in (real, fake.detach(), real, real))
     seen.requires_grad_()
     images, turns = turned(to_turn)
     maps, turned_maps, second_maps = (list(D.activations(x)) for x in (seen, images, second))
@@ -275,7 +280,7 @@ def test_a_step_with_everything_is_the_sum_of_its_parts() -> None:
     )
     (d_loss + others).backward()
     D = copy.deepcopy(game.discriminator).requires_grad_(False)  # G plays against the D just updated
-    g_loss = loss.of_generator(D(augmentation(real, views)), D(augmentation(fake, views)))
+    g_loss = loss.of_generator(D(augmented(real, augmentation, views)), D(augmented(fake, augmentation, views)))
     g_loss.backward()
 
     assert losses.tolist() == pytest.approx([d_loss.item(), g_loss.item()], rel=1e-5)
@@ -413,3 +418,7 @@ def test_unmirrored_is_contrastive_without_mirror_images() -> None:
     assert mirrored.augmentation
     assert mirrored.augmentation.flip
     assert replace(mirrored, name=plain.name, augmentation=replace(mirrored.augmentation, flip=False)) == plain
+
+
+def test_the_losses_that_a_recipe_may_name_are_those_there_are() -> None:
+    assert tuple(ADVERSARIAL_LOSSES) == LOSSES

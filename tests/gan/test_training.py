@@ -15,9 +15,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from repr_eval.gan import run_folder
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.game import DCGAN
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.run_folder import TrainingFailed
 from repr_eval.gan.samples import generate, grid

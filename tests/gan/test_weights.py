@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from repr_eval.gan import pretrained
-from repr_eval.gan.networks import Discriminator, Generator, architecture_named, initialise
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import (
     WeightsInfo,
     export,

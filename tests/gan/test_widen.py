@@ -11,7 +11,8 @@ from dying_training import SETTINGS, go_on, images
 from torch import nn
 
 from repr_eval.cli import main
-from repr_eval.gan.networks import ARCHITECTURES, Discriminator, Generator, initialise
+from repr_eval.gan.architectures import ARCHITECTURES
+from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.settings import read_settings
 from repr_eval.gan.weights import load_discriminator
 from repr_eval.gan.widen import widened

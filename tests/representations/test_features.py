@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from repr_eval.extraction import Folders, extracted, features_of
-from repr_eval.gan.networks import Discriminator, architecture_named
+from repr_eval.gan.architectures import architecture_named
+from repr_eval.gan.networks import Discriminator
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.representations import store

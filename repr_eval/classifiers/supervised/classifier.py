@@ -18,7 +18,7 @@ from tqdm import tqdm
 from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
 from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP, predicted, trained
 from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
-from repr_eval.gan.networks import architecture_named
+from repr_eval.gan.architectures import architecture_named
 from repr_eval.representations.fitted import of_size
 from repr_eval.svm.estimator import Matrix
 from repr_eval.system.random_streams import random_state_for

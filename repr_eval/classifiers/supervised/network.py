@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from repr_eval.classifiers.supervised.search import Configuration
+from repr_eval.gan.architectures import Architecture
 from repr_eval.gan.augmentation import Augmentation
-from repr_eval.gan.networks import GRID, Architecture, Discriminator, initialise, settle_statistics
+from repr_eval.gan.networks import GRID, Discriminator, initialise, settle_statistics
+from repr_eval.gan.views import augmented
 from repr_eval.images.scale import to_unit
 from repr_eval.system.random_streams import dropped
 
@@ -61,7 +63,7 @@ def trained(
         rows = rows.to(device)
         for group in optimiser.param_groups:
             group["lr"] = configuration.lr * schedule(step, steps)
-        x = views(to_input(images[rows]), on_device)
+        x = augmented(to_input(images[rows]), views, on_device)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
             scores = network(x, configuration.dropout, on_device)
         loss = F.cross_entropy(scores.float(), labels[rows], label_smoothing=configuration.smoothing)
