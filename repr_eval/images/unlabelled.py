@@ -8,12 +8,9 @@ from tokenize import TokenError
 
 import numpy as np
 
-from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import data_root
-from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.images.pack import pack
-from repr_eval.images.svhn import load_svhn
 
 NAMES = ("cifar10", "svhn", "digits")
 
@@ -37,26 +34,42 @@ def unlabelled_images(
     """
     if data in NAMES:
         return _named(data, size, data_dir)
+    check_source(data)
     path = Path(data)
     if path.is_dir():
         packed = (cache or path.parent) / f"{path.resolve().name}-{size}.npy"
         pack(path, packed, size, progress=progress)
         return read_packed(packed, size)
-    if path.is_file():
-        return read_packed(path, size)
-    raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")
+    return read_packed(path, size)
+
+
+def check_source(data: str) -> None:
+    """Raise a ValueError where `data` names no images: no data set, file or folder."""
+    if data not in NAMES and not (Path(data).is_dir() or Path(data).is_file()):
+        raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")
 
 
 def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
     if size != 32:
         raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
-    data: LabelledImages
-    if name == "digits":
-        data = load_handwritten_digits()
-    else:
-        data = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
+    data = _labelled(name, data_dir)
     digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()
     return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
+
+
+def _labelled(name: str, data_dir: Path | None) -> LabelledImages:
+    """The data set called `name`; its loader is imported here, since each needs a large package of its own."""
+    if name == "digits":
+        from repr_eval.images.handwritten import load_handwritten_digits
+
+        return load_handwritten_digits()
+    if name == "cifar10":
+        from repr_eval.images.cifar10 import load_cifar10
+
+        return load_cifar10(data_root(data_dir))
+    from repr_eval.images.svhn import load_svhn
+
+    return load_svhn(data_root(data_dir))
 
 
 def read_packed(path: Path, size: int) -> UnlabelledImages:
