@@ -34,7 +34,7 @@ from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
-from repr_eval.reporting import tables
+from repr_eval.reporting import tables, write
 from repr_eval.reporting.rows import Row
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations import named
@@ -673,9 +673,11 @@ def repr_eval_process(*arguments: str, **environment: str) -> subprocess.Popen[s
 
 
 def test_records_without_a_table_are_named(job: Path, tmp_path: Path) -> None:
-    append_record(tmp_path, dataclasses.replace(read_records(job / "results")[0], protocol="elsewhere/own/1"))
+    append_record(
+        tmp_path, dataclasses.replace(read_records(job / "results")[0], protocol="elsewhere/own/1", facts=None)
+    )
     result = run("table", "--out", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     assert f"{tmp_path}: holds no record of a protocol that has a table" in result.stderr
 
 

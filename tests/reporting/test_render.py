@@ -24,7 +24,8 @@ from repr_eval.reporting.write import write_reports
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 NAMES = [
     "<script>alert('x')</script>", "a|b", "a\\|b", "a\nb", "a\r\n\x1b[31mb\x00", "&lt;b&gt;", "Lee & Ng",
-    '"quoted", so', "a*b*c", "`code`", "_init_", "my_encoder", "[here](http://x)", "[Coates 2011]", "~~gone~~", "$x$", "–", "",
+    '"quoted", so', "a*b*c", "`code`", "_init_", "my_encoder", "[here](http://x)", "[Coates 2011]", "~~gone~~", "$x$",
+    "–", "",
 ]  # fmt: skip
 SHOWN = [re.sub(r"[\x00-\x20]+", " ", name).strip() for name in NAMES]
 
