@@ -1,35 +1,29 @@
-"""Commands that evaluate: cifar10-svm, svhn, digits, layers."""
+"""Commands that evaluate: cifar10-svm, svhn, digits, layers.
+
+What needs torch is imported once a command runs and its options are checked.
+"""
 
 from dataclasses import replace
 from typing import Any
 
 import click
 
-from repr_eval.cli import jobs, options
-from repr_eval.evaluation import measure
-from repr_eval.extraction import extracted
-from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass, Digits, Protocol
+from repr_eval.cli import options
+from repr_eval.cli.checks import check
+from repr_eval.cli.evaluation_options import ALL, DATA, EVALUATION, HEADINGS, LAYERS
+from repr_eval.cli.headings import HeadedCommand
 
 PER_CLASS, PER_CLASS_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
 
-_LAYERS = click.option("--layers", help="Only the features of these layers: 1-4, or 3. Default: all.")
-_ALL = click.option(
-    "--all", "everything", is_flag=True,
-    help="Every method of the comparison by L2-SVM and kNN (autoencoders and Exemplar CNN: small), and the small "
-    f"supervised CNN on {jobs.SUPERVISED_DRAWS} draws at most; what is recorded in --out already is left out.",
-)  # fmt: skip
-_DATA = (
-    options.data_dir,
-    click.option("--download", is_flag=True, help="Fetch a missing data set (into the cache folder: always)."),
-)
 
-
-@click.command("cifar10-svm")
+@click.command("cifar10-svm", cls=HeadedCommand, headings=HEADINGS)
 @click.option(
-    "--labels-per-class", type=click.IntRange(2), help="Use so few labels, drawn several times. Default: all."
+    "--labels-per-class",
+    type=click.IntRange(2),
+    help="Train on this many labelled images a class, drawn several times. Default: on all.",
 )
-@click.option("--draws", type=click.IntRange(1), help="Draws with few labels. Default: 10.")
-@options.given(_ALL, *_DATA, _LAYERS, *jobs.OPTIONS)
+@click.option("--draws", type=click.IntRange(1), help="Draws of --labels-per-class images. Default: 10.")
+@options.given(ALL, *DATA, LAYERS, *EVALUATION)
 @options.shared_by_ranks
 def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: bool, **settings: Any) -> None:
     """L2-SVM on features of CIFAR-10: accuracy with all labels, or with a few a class.
@@ -43,6 +37,10 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     """
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
+    check(settings, everything)
+    from repr_eval.cli import jobs
+    from repr_eval.protocols.base import CIFAR10, CIFAR10PerClass
+
     few = CIFAR10PerClass(labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
     if everything:
         jobs.run_all([few] if labels_per_class else [CIFAR10(), few], settings)
@@ -50,10 +48,16 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
         jobs.run(few if labels_per_class else CIFAR10(), settings)
 
 
-@click.command("svhn")
-@click.option("--labels", default=1000, show_default=True, help="Labelled training images, as many of each class.")
-@click.option("--draws", type=click.IntRange(1), default=100, show_default=True, help="Draws of them that are tested.")
-@options.given(_ALL, *_DATA, _LAYERS, *jobs.OPTIONS)
+@click.command("svhn", cls=HeadedCommand, headings=HEADINGS)
+@click.option("--labels", default=1000, show_default=True, help="Labelled training images, equally many of each class.")
+@click.option(
+    "--draws",
+    type=click.IntRange(1),
+    default=100,
+    show_default=True,
+    help="Draws of --labels images, each trained and tested on.",
+)
+@options.given(ALL, *DATA, LAYERS, *EVALUATION)
 @options.shared_by_ranks
 def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) -> None:
     """L2-SVM on features of SVHN's cropped digits with few labels: test error.
@@ -66,6 +70,10 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
     """
     if labels < 10 or labels % 10:
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
+    check(settings, everything)
+    from repr_eval.cli import jobs
+    from repr_eval.protocols.base import SVHN
+
     few = SVHN(labels, draws)
     if everything:
         jobs.run_all([few], settings)
@@ -73,10 +81,12 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
         jobs.run(few, settings)
 
 
-@click.command("digits")
-@click.option("--labels-per-class", type=click.IntRange(2), default=10, show_default=True)
-@click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
-@options.given(_LAYERS, *jobs.OPTIONS)
+@click.command("digits", cls=HeadedCommand, headings=HEADINGS)
+@click.option(
+    "--labels-per-class", type=click.IntRange(2), default=10, show_default=True, help="Labelled images of each class."
+)
+@click.option("--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of these images.")
+@options.given(LAYERS, *EVALUATION)
 @options.shared_by_ranks
 def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     """The low-label protocol on scikit-learn's bundled handwritten digits: needs no data set.
@@ -85,14 +95,22 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     Example:
       repr-eval digits --weights pixels
     """
+    check(settings)
+    from repr_eval.cli import jobs
+    from repr_eval.protocols.base import Digits
+
     jobs.run(Digits(labels_per_class, draws), settings)
 
 
-@click.command("layers")
-@click.option("--data", type=click.Choice(["cifar10", "digits"]), default="cifar10", show_default=True)
-@click.option("--labels-per-class", type=click.IntRange(2), help="Default: 400; 10 of digits.")
-@click.option("--draws", type=click.IntRange(1), default=10, show_default=True)
-@options.given(*_DATA, *jobs.OPTIONS)
+@click.command("layers", cls=HeadedCommand, headings=HEADINGS)
+@click.option(
+    "--data", type=click.Choice(["cifar10", "digits"]), default="cifar10", show_default=True, help="The data set."
+)
+@click.option(
+    "--labels-per-class", type=click.IntRange(2), help="Labelled images of each class. Default: 400; with digits 10."
+)
+@click.option("--draws", type=click.IntRange(1), default=10, show_default=True, help="Draws of these images.")
+@options.given(*DATA, *EVALUATION)
 @options.shared_by_ranks
 def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any) -> None:
     """Which layers matter: few labels a class on each layer's features alone and on the first so many layers'.
@@ -104,6 +122,12 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     Example:
       repr-eval layers --weights random --labels-per-class 400
     """
+    check(settings)
+    from repr_eval.cli import jobs
+    from repr_eval.evaluation import measure
+    from repr_eval.extraction import extracted
+    from repr_eval.protocols.base import CIFAR10PerClass, Digits, Protocol
+
     few: Protocol = CIFAR10PerClass(labels_per_class or PER_CLASS, draws)
     if data == "digits":
         few = Digits(labels_per_class or 10, draws)

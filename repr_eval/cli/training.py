@@ -14,6 +14,7 @@ import click
 import numpy as np
 
 from repr_eval.cli import options
+from repr_eval.cli.headings import HeadedCommand
 from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.finish import begin_decay
@@ -60,38 +61,50 @@ _RESUME = click.option(
 )
 
 
-@click.command("train-gan")
-@click.option("--data", required=True, help="A packed array, a folder of images, or cifar10, svhn, digits.")
-@click.option("--data-name", help="What the data is, in words, for records. Default: its file's or set's name.")
-@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True)
-@click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps.")
-@click.option("--epochs", default=30, show_default=True)
-@click.option("--max-steps", type=int, help="Stop after so many steps, if the epochs have not ended before.")
-@click.option(
-    "--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True, help="How it is trained."
-)
-@click.option("--batch-size", type=int, help="Real images a step. Default: the recipe's (the paper's: 128).")
-@click.option("--lr", type=float, help="Adam's step size. Default: the recipe's (the paper's: 2e-4).")
-@click.option("--beta1", type=float, help="Adam's first decay. Default: the recipe's (the paper's: 0.5).")
-@click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's.")
-@click.option("--z", type=click.Choice(["uniform", "normal"]), help="Its distribution. Default: the architecture's.")
-@click.option(
-    "--from",
-    "sources",
-    multiple=True,
-    metavar="WEIGHTS",
-    help="Start from these weights instead of random ones: a "
-    "discriminator's file and perhaps a generator's, or a name from pretrained/. Repeatable.",
-)
-@click.option("--widen", is_flag=True, help="Start from networks of twice the width that compute the same.")
-@options.seed
-@options.device
-@click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True, help="Run folder.")
-@_CHECKPOINT_EVERY
-@_RESUME
-@click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop.")
-@options.data_dir
+_TRAINING_HEADINGS = {
+    "Data": ("data", "data_name", "data_dir"),
+    "Networks": ("arch", "width", "z_dim", "z", "sources", "widen"),
+    "Recipe": ("recipe", "batch_size", "lr", "beta1", "epochs", "max_steps"),
+    "Run": ("out", "checkpoint_every", "resume", "dry_run", "seed", "device", "precision"),
+}
+_TRAINING = (
+    click.option("--data", required=True,
+                 help="Images to train on: a packed array, a folder of images, or cifar10, svhn, digits."),
+    click.option("--data-name",
+                 help="What the data is, in words, for records. Default: the name of the file or the data set."),
+    click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
+                 help="Architecture of both networks."),
+    click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps."),
+    click.option("--epochs", default=30, show_default=True, help="Passes over the images."),
+    click.option("--max-steps", type=int, help="Stop after this many steps, if the epochs have not ended before."),
+    click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True,
+                 help="How the networks are trained: losses, views, tasks, rates."),
+    click.option("--batch-size", type=int, help="Real images in a step. Default: the recipe's (the paper's: 128)."),
+    click.option("--lr", type=float, help="Adam's step size. Default: the recipe's (the paper's: 2e-4)."),
+    click.option("--beta1", type=float, help="Adam's first decay. Default: the recipe's (the paper's: 0.5)."),
+    click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's."),
+    click.option("--z", type=click.Choice(["uniform", "normal"]),
+                 help="Distribution of the noise. Default: the architecture's."),
+    click.option("--from", "sources", multiple=True, metavar="WEIGHTS",
+                 help="Start from these weights instead of random ones: a discriminator's file and perhaps a "
+                 "generator's, or a name from pretrained/. Repeatable."),
+    click.option("--widen", is_flag=True,
+                 help="Start from networks twice as wide as those of --from, which compute the same."),
+    options.seed,
+    options.device,
+    click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
+                 help="Type in which the networks compute; weights stay in fp32."),
+    click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True,
+                 help="Run folder."),
+    _CHECKPOINT_EVERY,
+    _RESUME,
+    click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop."),
+    options.data_dir,
+)  # fmt: skip
+
+
+@click.command("train-gan", cls=HeadedCommand, headings=_TRAINING_HEADINGS)
+@options.given(*_TRAINING)
 @options.shared_by_ranks
 def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
@@ -240,9 +253,9 @@ def export_weights(source: Path, destination: Path, half: bool) -> None:
 @click.command("import-weights")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("destination", type=click.Path(path_type=Path))
-@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), required=True)
+@click.option("--arch", type=click.Choice(list(ARCHITECTURES)), required=True, help="Architecture of the network.")
 @click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps.")
-@click.option("--layers", help="Of a discriminator of which later files are missing: 1-4 for its first four layers.")
+@click.option("--layers", help="Layers that there are files of, where a discriminator's later ones are missing: 1-4.")
 def import_weights(source: Path, destination: Path, arch: str, width: float, layers: str | None) -> None:
     """Turn weights written by the DCGAN authors' code into a weights file of this package.
 

@@ -1,11 +1,19 @@
 """The weights that ship with repr-eval: `pretrained/NAME.safetensors`, described in `pretrained/manifest.json`."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = (_PACKAGE.parent / "pretrained", _PACKAGE / "pretrained")  # in a checkout, in an installed package
+
+UNTRAINED = re.compile(r"random(?::(\d+))?")  # the control, in the place of a name; with another seed
+
+
+def is_untrained(name: str | None) -> bool:
+    """Whether `name` is the untrained control: "random", or "random:SEED"."""
+    return bool(UNTRAINED.fullmatch(name or ""))
 
 
 def folder() -> Path:

@@ -1,20 +1,11 @@
 """Representations by name: a weights file, shipped weights, the untrained control, or a method of the suite."""
 
-import re
-
 import torch
 
-from repr_eval.gan.pretrained import best, find_weights
+from repr_eval.gan.pretrained import UNTRAINED, best, find_weights
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import from_weights, untrained
 from repr_eval.representations.methods import METHODS
-
-_CONTROL = re.compile(r"random(?::(\d+))?")
-
-
-def is_untrained(name: str | None) -> bool:
-    """Whether `name` is the untrained control: "random", or "random:SEED"."""
-    return bool(_CONTROL.fullmatch(name or ""))
 
 
 def representation_named(
@@ -32,7 +23,7 @@ def representation_named(
         if bn != "recomputed":
             raise ValueError(f"bn {bn}: {name} has no batch norm; leave it out")
         return METHODS[name](seed, device)
-    if control := _CONTROL.fullmatch(name or ""):
+    if control := UNTRAINED.fullmatch(name or ""):
         if bn == "running":
             raise ValueError("bn running: untrained weights have no statistics of their own; use bn recomputed")
         return untrained(arch, width, seed if control[1] is None else int(control[1]), bn=bn, device=device)

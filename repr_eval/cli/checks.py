@@ -1,0 +1,86 @@
+"""What is wrong with the options of an evaluation, as far as that can be said without torch: at once."""
+
+from typing import Any
+
+from repr_eval.cli import options
+from repr_eval.cli.evaluation_options import METHODS, SUPERVISED_CNNS
+from repr_eval.gan.architectures import scaled
+from repr_eval.gan.pretrained import best, find_weights, is_untrained
+
+
+def check(settings: dict[str, Any], everything: bool = False) -> None:
+    """Raise a ValueError for the first option that is impossible, or does not go with the others."""
+    if everything:
+        _check_comparison(settings)
+    _check_representation(settings)
+    if settings.get("layers") is not None:
+        options.layer_range(settings["layers"])
+    classifier = settings["classifier"]
+    if classifier in SUPERVISED_CNNS and settings["weights"] != "pixels":
+        raise ValueError(f"--classifier {classifier} is trained on the images themselves: give it --weights pixels")
+    grid_of(settings)
+    three_of("mean", settings)
+    three_of("std", settings)
+
+
+def _check_comparison(settings: dict[str, Any]) -> None:
+    for name in ("weights", "encoder", "layers", "grid"):
+        if settings[name] is not None:
+            raise ValueError(f"--all compares everything; leave out --{'C' if name == 'grid' else name}")
+    if settings["classifier"] != "svm":
+        raise ValueError("--all compares every classifier; leave out --classifier")
+
+
+def _check_representation(settings: dict[str, Any]) -> None:
+    weights, bn = settings["weights"], settings["bn"]
+    scaled(1, settings["width"])
+    if not is_untrained(weights) and (settings["arch"] != "dcgan32" or settings["width"] != 1.0):
+        raise ValueError("--arch and --width apply only to --weights random; other weights fix their own architecture")
+    if settings["encoder"] is not None:
+        if weights is not None:
+            raise ValueError("--encoder and --weights both name what is evaluated; leave one of them out")
+        if bn != "recomputed":
+            raise ValueError(f"--bn {bn}: a network of --encoder is taken as it is; leave it out")
+        return
+    for name in ("pool", "image_size", "mean", "std"):
+        if settings[name] is not None:
+            raise ValueError(f"--{name.replace('_', '-')} describes the network of --encoder, and none is given")
+    if weights in METHODS:
+        if bn != "recomputed":
+            raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
+    elif not is_untrained(weights):
+        find_weights(weights or best())
+    elif bn == "running":
+        raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
+
+
+def three_of(name: str, settings: dict[str, Any]) -> tuple[float, float, float]:
+    """The three numbers of --mean or --std; 0.5 each where it is not given."""
+    text = settings[name]
+    if text is None:
+        return 0.5, 0.5, 0.5
+    try:
+        red, green, blue = (float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(
+            f"--{name} {text!r}: needs three numbers separated by commas, for red, green and blue"
+        ) from error
+    return red, green, blue
+
+
+def grid_of(settings: dict[str, Any]) -> tuple[float, ...] | None:
+    """The values of --C, or None where it is not given."""
+    text, classifier = settings["grid"], settings["classifier"]
+    if text is None:
+        return None
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ValueError(f"--C {text!r}: needs numbers separated by commas, such as 1e-4,1e-3") from error
+    numbered = classifier in SUPERVISED_CNNS  # configurations, from 0
+    if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
+        raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
+    for value in values:
+        if classifier == "knn" and value != int(value):
+            raise ValueError(f"--C {value:g}: must be a whole number of neighbours, 1 or more")
+    return values

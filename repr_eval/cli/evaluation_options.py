@@ -1,0 +1,87 @@
+"""The options of the commands that evaluate, and the headings under which their help lists them.
+
+It imports no torch, so that a command's help comes at once. The names that choices and help texts spell out are tied
+to the tables that have them by a test.
+"""
+
+from pathlib import Path
+
+import click
+
+from repr_eval.cli import options
+from repr_eval.gan.architectures import ARCHITECTURES
+
+METHODS = (  # of repr_eval.representations.methods
+    "pixels", "pixels-zca", "pixels-pca", "kmeans-1600", "kmeans-4800", "kmeans-4800-gain-shape", "kmeans-3layer",
+    "kmeans-3layer-small", "dae", "dae-small", "swwae", "swwae-small", "swwae-dropout", "swwae-dropout-small",
+    "exemplar", "exemplar-small",
+)  # fmt: skip
+CLASSIFIERS = ("svm", "knn", "cnn", "cnn-small")  # of repr_eval.classifiers.named
+SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
+BN_MODES = ("recomputed", "at-hand", "running")  # of repr_eval.representations.batch_norm
+SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
+
+HEADINGS = {
+    "Representation": ("weights", "arch", "width", "bn", "layers"),
+    "Own network": ("encoder", "pool", "image_size", "mean", "std"),
+    "Protocol": ("data", "labels", "labels_per_class", "draws", "classifier", "grid", "everything", "seed"),
+    "Where": ("data_dir", "download", "store", "store_as", "out", "device"),
+}
+
+LAYERS = click.option("--layers", help="Use only the features of these layers, such as 1-4, or 3. Default: all.")
+ALL = click.option(
+    "--all", "everything", is_flag=True,
+    help="Measure every method of the comparison with L2-SVM and kNN (autoencoders and Exemplar CNN at their small "
+    f"size), and the small supervised CNN on {SUPERVISED_DRAWS} draws at most. What --out has recorded is skipped.",
+)  # fmt: skip
+DATA = (
+    options.data_dir,
+    click.option("--download", is_flag=True,
+                 help="Fetch a data set that is missing. (Into the cache folder it is fetched in any case.)"),
+)  # fmt: skip
+
+REPRESENTATION = (
+    click.option("--weights",
+                 help="What is evaluated: a .safetensors file; a name from pretrained/; random, an untrained network "
+                 "(random:1 draws it with another seed); or a method that learns from the data set's own images: "
+                 f"{', '.join(METHODS)}. Default: the best shipped model."),
+    click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
+                 help="Architecture of the untrained network (with --weights random)."),
+    click.option("--width", default=1.0, show_default=True,
+                 help="Factor on every layer's maps in the untrained network (with --weights random)."),
+    click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
+                 help="Where batch-norm statistics come from: the training images (recomputed); each split's own "
+                 "images, which sees the test images together (at-hand); or the weights file (running)."),
+)  # fmt: skip
+OWN_NETWORK = (
+    click.option("--encoder",
+                 help="Your network, instead of --weights: module:callable, file.py:callable, a TorchScript or "
+                 "torch.export file, timm:NAME[:pretrained], or torchvision:NAME[:pretrained]."),
+    click.option("--pool",
+                 help="Layers of your network whose outputs are the features: their names, separated by commas. "
+                 "Default: the network's output."),
+    click.option("--image-size", type=click.IntRange(1),
+                 help="Side in pixels to which images are resized for your network. Default: 32, as they are."),
+    click.option("--mean",
+                 help="Subtracted from pixels in [0, 1] before your network sees them: red,green,blue. "
+                 "Default: 0.5,0.5,0.5."),
+    click.option("--std",
+                 help="Divides the pixels after --mean is subtracted: red,green,blue. Default: 0.5,0.5,0.5."),
+)  # fmt: skip
+PROTOCOL = (
+    click.option("--classifier", type=click.Choice(CLASSIFIERS), default="svm", show_default=True,
+                 help="Classifier trained on the features; cnn, with --weights pixels, is the supervised control."),
+    click.option("--C", "grid",
+                 help="Values that C is chosen from (k for knn, numbers of configurations for cnn), separated by "
+                 "commas. Default: the protocol's."),
+    options.seed,
+)  # fmt: skip
+WHERE = (
+    click.option("--store", type=click.Path(path_type=Path),
+                 help="Folder of stored features. Default: a folder in the cache."),
+    click.option("--store-as", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
+                 help="Type in which features are stored and read."),
+    options.out,
+    options.device,
+)  # fmt: skip
+EVALUATION = (*REPRESENTATION, *OWN_NETWORK, *PROTOCOL, *WHERE)
