@@ -155,7 +155,7 @@ def _measure(job: Job, data: LabelledImages) -> None:
 
 def loaded(dataset: str, settings: dict[str, Any]) -> LabelledImages:
     """The data set called `dataset`, from where `settings` say; it may be a download."""
-    data = load_dataset(dataset, settings.get("data_dir"), settings.get("download", False))
+    data = load_dataset(dataset, settings.get("data_dir"), settings.get("download") or None)
     if data.remark:
         click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     return data

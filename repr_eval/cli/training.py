@@ -25,8 +25,8 @@ from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings, read_settings
 from repr_eval.gan.start import Start, read_start
 from repr_eval.gan.training import train
+from repr_eval.gan.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.gan.weights import export, load_generator, save_weights
-from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.random_streams import draw_noise, generator_for
 from repr_eval.system.ranks import current

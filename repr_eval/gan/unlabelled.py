@@ -8,14 +8,8 @@ from tokenize import TokenError
 
 import numpy as np
 
-from repr_eval.images.cifar10 import load_cifar10
-from repr_eval.images.data_dir import data_root
-from repr_eval.images.handwritten import load_handwritten_digits
-from repr_eval.images.labelled import LabelledImages
+from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.images.pack import pack
-from repr_eval.images.svhn import load_svhn
-
-NAMES = ("cifar10", "svhn", "digits")
 
 
 @dataclass(frozen=True)
@@ -32,11 +26,11 @@ def unlabelled_images(
 ) -> UnlabelledImages:
     """The images that `data` names, of `size` x `size` pixels.
 
-    A folder of images is packed once, into `cache`. Of a named set only the *training* images are used. Raises
-    ValueError on what is missing, empty, of another size or not of that form.
+    A folder of images is packed once, into `cache`. Of a row of `DATASETS` only the *training* images are used.
+    Raises ValueError on what is missing, empty, of another size or not of that form.
     """
-    if data in NAMES:
-        return _named(data, size, data_dir)
+    if data in DATASETS:
+        return _training_images(data, size, data_dir)
     path = Path(data)
     if path.is_dir():
         packed = (cache or path.parent) / f"{path.resolve().name}-{size}.npy"
@@ -44,17 +38,13 @@ def unlabelled_images(
         return read_packed(packed, size)
     if path.is_file():
         return read_packed(path, size)
-    raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")
+    raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(DATASETS)}")
 
 
-def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
+def _training_images(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
     if size != 32:
         raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
-    data: LabelledImages
-    if name == "digits":
-        data = load_handwritten_digits()
-    else:
-        data = (load_cifar10 if name == "cifar10" else load_svhn)(data_root(data_dir))
+    data = load_dataset(name, data_dir, download=False)
     digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()
     return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
 
