@@ -4,8 +4,6 @@ import html
 import json
 import shlex
 import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +16,7 @@ from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.classifiers.named import setting_of
 from repr_eval.datasets import METRICS, load_dataset
 from repr_eval.extraction import Extracted, Folders, extracted
+from repr_eval.given import Given
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
@@ -27,11 +26,9 @@ from repr_eval.records import L2_SVM_NAME, Record, append_record, known_records
 from repr_eval.reporting.rows import Row, measured_row
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.named import representation_named
-from repr_eval.representations.own_network.network import Network, function_features
+from repr_eval.representations.own_network.network import Network
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
-
-Images = np.ndarray  # uint8 [N, S, S, 3]
 
 
 @dataclass(frozen=True)
@@ -97,7 +94,7 @@ class Result:
 
 
 def evaluate(
-    representation: Representation | Callable[[Images], np.ndarray] | str | Path,
+    representation: object,
     protocol: Protocol,
     *,
     classifier: Classifier | None = None,
@@ -112,52 +109,62 @@ def evaluate(
 ) -> Result:
     """Measure `representation` by `protocol`.
 
-    `representation`: a function of images uint8 [N, S, S, 3] to features float [N, D]; an `nn.Module`, whose output
-    counts (`repr_eval.Network` takes layers and says how images are normalised); an object of the suite's
-    (`repr_eval.KMeans`, ...); a weights file; or a name ("imagenet-contrastive-w0.5", "random",
-    "pixels", "kmeans-1600", ...). `classifier` takes the place of the protocol's. `data` must be of the protocol's data
-    set; by default it is loaded, from `data_dir` or the usual places. `out` is the folder that the record is added to;
-    None writes none. `store` is the folder of stored features (default: in the cache folder), `precision` the type in
-    which they are stored and read, float16 or float32; features of a plain function are not kept, since nothing tells
-    for sure what it computes. `layers` (first, last): the features of these layers alone. `device` is that of names;
-    objects have their own.
+    `representation`: a function of images uint8 [N, S, S, 3] to features float [N, D]; an object with `fit` and
+    `transform`; an `nn.Module`, whose output counts (`repr_eval.Network` takes layers and says how images are
+    normalised); an object of the suite's (`repr_eval.KMeans`, ...); a weights file; or a name
+    ("imagenet-contrastive-w0.5", "random", "pixels", "kmeans-1600", ...). `classifier` takes the place of the
+    protocol's. `data` must be of the protocol's data set; by default it is loaded, from `data_dir` or the usual places.
+    `out` is the folder that the record is added to; None writes none. `store` is the folder of stored features
+    (default: in the cache folder), `precision` the type in which they are stored and read, float16 or float32; features
+    of what does not describe itself are not kept (`repr_eval.given`). `layers` (first, last): the features of these
+    layers alone. `device` is that of names; objects have their own.
 
     Raises ValueError on data of another data set, features that are not finite, classes without images, ...
     """
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
     checked = as_representation(representation, protocol.seed, device)
-    if layers:
+    if isinstance(checked, Given):
+        checked.check(layers)
+    elif layers:
         checked.description.of_layers(*layers)  # before the hours, not after them
     if data is None:
         data = load_dataset(protocol.dataset, data_dir)
     check_data(data, protocol)
-    with tempfile.TemporaryDirectory() as temporary:
-        is_function = callable(representation) and not isinstance(representation, nn.Module)
-        lasting = temporary if is_function else store
-        folder = Path(lasting) if lasting is not None else cache_folder() / "features"
-        features = seen_through(data, checked, protocol, Folders(Path(out or temporary), folder, precision))
+    record_folder = Path(out) if out is not None else None
+    if isinstance(checked, Given):
+        features = _given_features(checked, data, protocol, precision)
+    else:
+        folder = Path(store) if store is not None else cache_folder() / "features"
+        features = seen_through(data, checked, protocol, Folders(record_folder or folder, folder, precision))
         if layers:
             features = features.of_layers(*layers)
-        return measure(features, protocol, Path(out) if out is not None else None, precision, checked, command)
+    return measure(features, protocol, record_folder, precision, checked, command)
 
 
-def as_representation(
-    representation: Representation | Callable[[Images], np.ndarray] | str | Path, seed: int, device: str = "auto"
-) -> Representation:
+def as_representation(representation: object, seed: int, device: str = "auto") -> Representation | Given:
     """The representation that a name, a weights file, a function or an object stands for."""
     if isinstance(representation, str | Path):
         return representation_named(str(representation), seed=seed, device=chosen_device(device))
+    if isinstance(representation, type):
+        raise ValueError(f"{representation.__name__} is a class; give an object of it, {representation.__name__}(...)")
     if hasattr(representation, "description"):
         return representation  # type: ignore[return-value]
     if isinstance(representation, nn.Module):
         return Network(representation, device=chosen_device(device))
-    if callable(representation) and not isinstance(representation, type):
-        return function_features(representation)
+    if callable(representation) or (hasattr(representation, "fit") and hasattr(representation, "transform")):
+        return Given(representation)
     raise ValueError(
-        f"representation is {type(representation).__name__}; needs a function of images, a repr_eval representation "
-        "an nn.Module, a weights file or a name"
+        f"representation is {type(representation).__name__}; needs a function of images, an object with fit and "
+        "transform, an nn.Module, a repr_eval representation, a weights file or a name"
     )
+
+
+def _given_features(given: Given, data: LabelledImages, protocol: Protocol, precision: str) -> Extracted:
+    if protocol.classifier.needs != "features":
+        raise ValueError(f"{protocol.classifier.name} is trained on the images themselves: give it pixels")
+    check_classes(data)
+    return given.extracted(data, precision)
 
 
 def check_data(data: LabelledImages, protocol: Protocol) -> None:
@@ -199,30 +206,31 @@ def recorded(
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,
-        protocol.n_draws, protocol.seed, _stored(description, protocol, precision),
+        protocol.n_draws, protocol.seed, _stored(description, precision),
         data.train.fingerprint, data.test.fingerprint,
     )  # fmt: skip
     newest = None
     for record in known_records(out):
-        settings = {**record.representation}
-        if protocol.classifier.needs == "images":
-            settings.pop("stored_as", None)  # of older records, whose pixels were stored as features
         its = (
             record.protocol, record.classifier, record.classifier_settings, record.labels, len(record.test_correct),
-            record.seed, settings, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
+            record.seed, record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
         )  # fmt: skip
         newest = record if its == wanted else newest
     return newest
 
 
-def _stored(description: Description, protocol: Protocol, precision: str) -> dict[str, Any]:
-    """What a record says of the representation: its settings, and the type of stored features."""
-    return description.settings | ({"stored_as": precision} if protocol.classifier.needs == "features" else {})
+def _stored(description: Description, precision: str) -> dict[str, Any]:
+    """What a record says of the representation: its settings, and the type of stored features.
+
+    The type belongs to a measurement's identity (`reporting.rows.identity`), and stays in it where the classifier gets
+    images, of which it changes nothing: older records gave that classifier stored pixels, which say the images exactly.
+    """
+    return description.settings | {"stored_as": precision}
 
 
 def measure(
-    features: Extracted, protocol: Protocol, out: Path | None, precision: str, representation: Representation,
-    command: str | None = None,
+    features: Extracted, protocol: Protocol, out: Path | None, precision: str,
+    representation: Representation | Given, command: str | None = None,
 ) -> Result:  # fmt: skip
     """Run the protocol on extracted features; the record is added to the folder `out`, if there is one."""
     outcome = protocol.run(features.train, features.test)
@@ -234,7 +242,7 @@ def measure(
     return Result(record)
 
 
-def _device(representation: Representation, protocol: Protocol) -> str:
+def _device(representation: Representation | Given, protocol: Protocol) -> str:
     """Where the numbers were made: the representation's device, or that of a classifier that takes images."""
     owner = protocol.classifier if protocol.classifier.needs == "images" else representation
     return str(getattr(owner, "device", None) or "cpu")
@@ -251,7 +259,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision
         layers=description.layers,
         n_features=description.n_features,
         max_units=description.max_units,
-        representation=_stored(description, protocol, precision),
+        representation=_stored(description, precision),
         labels=outcome.labels,
         seed=protocol.seed,
         lists_sha256="",

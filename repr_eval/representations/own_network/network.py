@@ -13,7 +13,6 @@ and source files, and what it answers to a few images of noise, in round numbers
 file it reads) that leaves those answers as they were is not noticed: name another store then.
 """
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -274,23 +273,6 @@ class Network(NetworkFeatures):
 
 def _rgb(values: Sequence[float]) -> RGB:
     return tuple(float(value) for value in values)  # type: ignore[return-value]  # its length is checked by its taker
-
-
-def function_features(function: Callable[[np.ndarray], np.ndarray], progress: bool = True) -> FunctionFeatures:
-    """A function of images uint8 [N, 32, 32, 3] to features float [N, D] as a representation.
-
-    It is known by its source file and name or, where it has none (a notebook, an interpreter), by its code; what its
-    closure holds is not looked at, so that its features should not be kept under that key.
-    """
-    name = str(getattr(function, "method_name", getattr(function, "__qualname__", type(function).__name__)))
-    code = getattr(function, "__code__", None)
-    sources = (function,) if sources_sha256(function, (function,)) else ()
-    known_by = None if sources else hashlib.sha256(repr((code and code.co_code, name)).encode()).hexdigest()
-    named = NamedNetwork(
-        kind="code", name=name, made=function, trained_on=str(getattr(function, "trained_on", "not said")),
-        sources=sources, file_sha256=known_by, callable=name,
-    )  # fmt: skip
-    return FunctionFeatures(named, function, progress)
 
 
 def _layer(named: NamedNetwork, network: nn.Module, name: str) -> nn.Module:
