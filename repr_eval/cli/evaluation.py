@@ -127,6 +127,8 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     protocol = few.bound(job)
     images = _loading(load_cifar10, settings)() if data == "cifar10" else load_handwritten_digits()
     features = extracted(images, job.representation, job.folders)
+    if features is None:
+        return  # the first rank goes on alone
     for first, last in [(1, last) for last in range(1, count + 1)] + [(alone, alone) for alone in range(2, count + 1)]:
         part = features.of_layers(first, last)
         record = measure(data, part, protocol, job.folders, seed=job.seed, command=job.command, device=job.device)

@@ -31,6 +31,7 @@ from repr_eval.representations.batch_norm import BN_MODES
 from repr_eval.representations.discriminator import from_weights, untrained
 from repr_eval.representations.methods import COMPARED, METHODS
 from repr_eval.representations.own_network.network import HALF, RGB, encoder
+from repr_eval.system.ranks import current
 
 # (seed, architecture, device) -> the classifier
 CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
@@ -139,8 +140,8 @@ def job_of(family: str, settings: dict[str, Any], command: Sequence[str] | None 
 def run(measurement: Run, load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
     job = job_of(measurement.family, settings)
-    _measure(measurement, load(), job)
-    reports(settings["out"])
+    if _measure(measurement, load(), job):
+        reports(settings["out"])
 
 
 def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: dict[str, Any]) -> None:
@@ -153,7 +154,7 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
     first = _compared(*COMPARED[0], settings)
     job_of(runs[0].family, first)  # what is wrong with the options is said before data is loaded, or fetched
     known_records(settings["out"])  # ... and with the records, before anything is measured
-    data = load()
+    data, ranks = load(), current()
     failed = []
     for weights, classifier in COMPARED:
         for measurement in runs:
@@ -165,6 +166,8 @@ def run_all(runs: Sequence[Run], load: Callable[[], LabelledImages], settings: d
                 failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
+            if new and not ranks.first:
+                return  # the ranks have shared this extraction and left; the first goes on alone
             if new:
                 reports(settings["out"])
     if failed:
@@ -213,12 +216,16 @@ def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) ->
     return method_settings
 
 
-def _measure(measurement: Run, data: LabelledImages, job: Job) -> None:
+def _measure(measurement: Run, data: LabelledImages, job: Job) -> bool:
+    """Measure, record and print; False on all ranks but the first, which only share the extraction."""
     record = evaluate(
         measurement.family, data, job.representation, measurement.bound(job), job.folders,
         seed=job.seed, command=job.command, device=job.device, layers=job.layers,
     )  # fmt: skip
+    if record is None:
+        return False
     click.echo(summary(record, TABLES[measurement.family]))
+    return True
 
 
 def reports(out: Path) -> None:

@@ -57,9 +57,7 @@ def planted_images(n: int, seed: int, brighter: int = 60) -> tuple[np.ndarray, n
 
 
 def pixels(images: np.ndarray) -> np.ndarray:
-    X = np.empty((len(images), 3072), np.float16)
-    Pixels().fill(images, X)
-    return X
+    return Pixels().transform(images, out=np.empty((len(images), 3072), np.float16))
 
 
 def planted(n: int, seed: int, brighter: int = 60) -> Features:
