@@ -15,8 +15,6 @@ from torch import nn
 from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.classifiers.named import setting_of
 from repr_eval.datasets import METRICS, load_dataset
-from repr_eval.extraction import Extracted, Folders, extracted
-from repr_eval.given import Given
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
@@ -24,11 +22,14 @@ from repr_eval.protocols.draws import digest_of, save_lists
 from repr_eval.protocols.results import Outcome
 from repr_eval.records import L2_SVM_NAME, Record, append_record, known_records
 from repr_eval.reporting.rows import Row, measured_row
-from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.base import Representation
+from repr_eval.representations.extraction import Extracted, extract
+from repr_eval.representations.given import Given
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import Network
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
+from repr_eval.system.ranks import ALONE, Ranks
 
 
 @dataclass(frozen=True)
@@ -124,22 +125,12 @@ def evaluate(
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
     checked = as_representation(representation, protocol.seed, device)
-    if isinstance(checked, Given):
-        checked.check(layers)
-    elif layers:
-        checked.description.of_layers(*layers)  # before the hours, not after them
+    check_layers(checked, layers)  # before the hours, not after them
     if data is None:
         data = load_dataset(protocol.dataset, data_dir)
-    check_data(data, protocol)
-    record_folder = Path(out) if out is not None else None
-    if isinstance(checked, Given):
-        features = _given_features(checked, data, protocol, precision)
-    else:
-        folder = Path(store) if store is not None else cache_folder() / "features"
-        features = seen_through(data, checked, protocol, Folders(record_folder or folder, folder, precision))
-        if layers:
-            features = features.of_layers(*layers)
-    return measure(features, protocol, record_folder, precision, checked, command)
+    folder = Path(store) if store is not None else cache_folder() / "features"
+    features = seen_through(data, checked, protocol, folder, precision, layers)
+    return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
 def as_representation(representation: object, seed: int, device: str = "auto") -> Representation | Given:
@@ -160,11 +151,12 @@ def as_representation(representation: object, seed: int, device: str = "auto") -
     )
 
 
-def _given_features(given: Given, data: LabelledImages, protocol: Protocol, precision: str) -> Extracted:
-    if protocol.classifier.needs != "features":
-        raise ValueError(f"{protocol.classifier.name} is trained on the images themselves: give it pixels")
-    check_classes(data)
-    return given.extracted(data, precision)
+def check_layers(representation: Representation | Given, layers: tuple[int, int] | None) -> None:
+    """ValueError where the representation has no such layers."""
+    if layers and isinstance(representation, Given):
+        raise ValueError(f"layers {layers[0]}-{layers[1]}: {representation.name} has no layers to choose from")
+    if layers and not isinstance(representation, Given):
+        representation.description.of_layers(*layers)
 
 
 def check_data(data: LabelledImages, protocol: Protocol) -> None:
@@ -177,17 +169,38 @@ def check_data(data: LabelledImages, protocol: Protocol) -> None:
 
 
 def seen_through(
-    data: LabelledImages, representation: Representation, protocol: Protocol, folders: Folders
-) -> Extracted:
-    """What the protocol's classifier gets: features of both splits or, where it needs images, the images."""
-    if protocol.classifier.needs == "features":
-        return extracted(data, representation, folders)
+    data: LabelledImages, representation: Representation | Given, protocol: Protocol, store: Path,
+    precision: str = "float16", layers: tuple[int, int] | None = None, ranks: Ranks = ALONE,
+) -> Extracted:  # fmt: skip
+    """What the protocol's classifier gets of `data`: features of both splits or, where it needs images, the images.
+
+    Several ranks share the extraction; each gets the result.
+    """
+    check_data(data, protocol)
     check_classes(data)
-    description = representation.description
-    if description.settings.get("representation") != "pixels":
-        raise ValueError(f"{protocol.classifier.name} is trained on the images themselves: give it pixels")
-    train, test = (Features(split.images, split.labels) for split in (data.train, data.test))
-    return Extracted(data=data, description=description, train=train, test=test, seconds=0.0)
+    if protocol.classifier.needs == "images":
+        return _images(data, representation, protocol.classifier, precision)
+    if isinstance(representation, Given):
+        return representation.extracted(data, precision)
+    features = extract(representation, data, store, precision, ranks)
+    return features.of_layers(*layers) if layers else features
+
+
+def _images(
+    data: LabelledImages, representation: Representation | Given, classifier: Classifier, precision: str
+) -> Extracted:
+    """The images themselves, described as the pixels that they are."""
+    if isinstance(representation, Given) or representation.description.settings.get("representation") != "pixels":
+        raise ValueError(f"{classifier.name} is trained on the images themselves: give it pixels")
+    return Extracted(
+        data=data,
+        description=representation.description,
+        train=data.train.images,
+        test=data.test.images,
+        precision=precision,
+        device=_device_of(classifier),
+        seconds=0.0,
+    )
 
 
 def check_classes(data: LabelledImages) -> None:
@@ -202,11 +215,11 @@ def recorded(
     data: LabelledImages, representation: Representation, protocol: Protocol, out: Path, precision: str = "float16"
 ) -> Record | None:
     """The newest record in `out` of this very measurement, if there is one; nothing is computed."""
-    description = representation.adapted(data.train.images, data.train.fingerprint).description
+    description = representation.description.fitted_to(data.train.fingerprint)
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,
-        protocol.n_draws, protocol.seed, _stored(description, precision),
+        protocol.n_draws, protocol.seed, _stored(description.settings, precision),
         data.train.fingerprint, data.test.fingerprint,
     )  # fmt: skip
     newest = None
@@ -219,22 +232,22 @@ def recorded(
     return newest
 
 
-def _stored(description: Description, precision: str) -> dict[str, Any]:
+def _stored(settings: dict[str, Any], precision: str) -> dict[str, Any]:
     """What a record says of the representation: its settings, and the type of stored features.
 
     The type belongs to a measurement's identity (`reporting.rows.identity`), and stays in it where the classifier gets
     images, of which it changes nothing: older records gave that classifier stored pixels, which say the images exactly.
     """
-    return description.settings | {"stored_as": precision}
+    return settings | {"stored_as": precision}
 
 
-def measure(
-    features: Extracted, protocol: Protocol, out: Path | None, precision: str,
-    representation: Representation | Given, command: str | None = None,
-) -> Result:  # fmt: skip
+def measure(features: Extracted, protocol: Protocol, out: Path | None, command: str | None = None) -> Result:
     """Run the protocol on extracted features; the record is added to the folder `out`, if there is one."""
-    outcome = protocol.run(features.train, features.test)
-    record = _record(features, protocol, outcome, precision, _device(representation, protocol))
+    data = features.data
+    check_data(data, protocol)
+    train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
+    outcome = protocol.run(train, test)
+    record = _record(features, protocol, outcome)
     lists = save_lists(out / "draws", outcome.lists) if out is not None else digest_of(outcome.lists)
     record = replace(record, lists_sha256=lists, command=command or shlex.join(sys.argv))
     if out is not None:
@@ -242,13 +255,17 @@ def measure(
     return Result(record)
 
 
-def _device(representation: Representation | Given, protocol: Protocol) -> str:
-    """Where the numbers were made: the representation's device, or that of a classifier that takes images."""
-    owner = protocol.classifier if protocol.classifier.needs == "images" else representation
-    return str(getattr(owner, "device", None) or "cpu")
+def devices_used(features: Extracted, classifier: Classifier) -> str:
+    """Where features are made and classifiers trained: "cpu" unless one of the two is elsewhere."""
+    both = (features.device, _device_of(classifier))
+    return " and ".join(dict.fromkeys(device for device in both if device != "cpu")) or "cpu"
 
 
-def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision: str, device: str) -> Record:
+def _device_of(classifier: Classifier) -> str:
+    return str(getattr(classifier, "device", None) or "cpu")
+
+
+def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record:
     description, validation = features.description, outcome.validation
     return Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -259,7 +276,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision
         layers=description.layers,
         n_features=description.n_features,
         max_units=description.max_units,
-        representation=_stored(description, precision),
+        representation=_stored(description.settings, features.precision),
         labels=outcome.labels,
         seed=protocol.seed,
         lists_sha256="",
@@ -278,7 +295,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision
             "test": round(outcome.test_seconds, 1),
         },
         versions=versions(),
-        machine=machine(device),
+        machine=machine(devices_used(features, protocol.classifier)),
         commit=commit(),
         command="",
     )

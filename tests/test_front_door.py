@@ -222,12 +222,11 @@ def test_the_name_of_the_record_is_the_protocols() -> None:
 
 
 def test_the_device_of_the_record_is_the_one_used() -> None:
-    class Elsewhere(rv.Pixels):
-        device = torch.device("meta")
-
+    elsewhere = rv.Pixels()
+    elsewhere.device = torch.device("meta")
     assert rv.evaluate("pixels", rv.Digits(draws=1)).record.machine.endswith("cpu")
     assert rv.evaluate(mine, rv.Digits(draws=1)).record.machine.endswith("device not said")  # a function runs anywhere
-    assert rv.evaluate(Elsewhere(), rv.Digits(draws=1)).record.machine.endswith("meta")
+    assert rv.evaluate(elsewhere, rv.Digits(draws=1)).record.machine.endswith("meta")
     assert "device" in inspect.signature(rv.evaluate).parameters  # of names alone:
     assert rv.evaluate(rv.Pixels(), rv.Digits(draws=1), device="nonsense").record.machine.endswith("cpu")
 

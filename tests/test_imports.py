@@ -25,7 +25,7 @@ LEFT_TO_RIGHT = [
 ]
 FREE = {"system"}  # anyone may import it; it imports nothing but itself
 # Each may import those before it, and all of the above.
-ON_TOP = ["doctor", "extraction", "given", "evaluation", "cli", "__main__"]
+ON_TOP = ["doctor", "evaluation", "cli", "__main__"]
 REPORTING = ["published", "rows", "render", "methods", "overview", "ablations", "figures", "write"]  # and within it
 SVM_MAY_NOT_KNOW = {"images", "gan", "representations"}
 

@@ -17,8 +17,7 @@ from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
 from repr_eval.datasets import dataset_named, load_dataset
-from repr_eval.evaluation import Result, evaluate, recorded
-from repr_eval.extraction import Folders
+from repr_eval.evaluation import Result, check_layers, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
@@ -27,10 +26,12 @@ from repr_eval.records import known_records
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.extraction import Extracted
 from repr_eval.representations.methods import COMPARED
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import encoder
 from repr_eval.system.devices import chosen_device
+from repr_eval.system.ranks import current, leave
 
 OF_PROTOCOLS = {"per_class": "--labels-per-class", "labels": "--labels", "draws": "--draws"}  # options, by settings
 
@@ -41,7 +42,9 @@ class Job:
 
     representation: Representation
     protocol: Protocol
-    folders: Folders
+    out: Path
+    store: Path
+    precision: str
     layers: tuple[int, int] | None
     command: str
 
@@ -59,7 +62,9 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
         protocol=replace(
             protocol, seed=settings["seed"], grid=grid_of(settings), classifier=_classifier(protocol.dataset, settings)
         ),
-        folders=Folders(settings["out"], store, settings["store_as"]),
+        out=settings["out"],
+        store=store,
+        precision=settings["store_as"],
         layers=layers,
         command=shlex.join(["repr-eval", *(command or sys.argv[1:])]),
     )
@@ -68,8 +73,10 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
 def run(protocol: Protocol, settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
     job = job_of(protocol, settings)
-    _measure(job, loaded(protocol.dataset, settings))
-    reports(settings["out"])
+    check_layers(job.representation, job.layers)
+    if features := extracted(job, loaded(protocol.dataset, settings)):
+        click.echo(measure(features, job.protocol, job.out, job.command))
+        reports(job.out)
 
 
 def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
@@ -81,15 +88,21 @@ def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
     for weights, classifier in COMPARED:
         for protocol in protocols:
             try:
-                new = _measure_once(_in_comparison(protocol, classifier), data, weights, classifier, settings)
+                job = _compared_job(protocol, weights, classifier, settings)
+                if record := recorded(data, job.representation, job.protocol, job.out, job.precision):
+                    click.echo(f"recorded: {Result(record)}")
+                    continue
+                features = extracted(job, data)
+                if features is None:
+                    return  # the ranks have shared this extraction and left; the first goes on alone
+                click.echo(measure(features, job.protocol, job.out, job.command))
             except BrokenPipeError:
                 raise
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
                 failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
-            if new:
-                reports(settings["out"])
+            reports(settings["out"])
     if failed:
         raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
 
@@ -101,22 +114,15 @@ def _in_comparison(protocol: Protocol, classifier: str) -> Protocol:
     return replace(protocol, draws=SUPERVISED_DRAWS)  # type: ignore[call-arg]
 
 
-def _measure_once(
-    protocol: Protocol, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
-) -> bool:
-    """Measure one method of the comparison, unless it is recorded: then False."""
+def _compared_job(protocol: Protocol, weights: str | None, classifier: str, settings: dict[str, Any]) -> Job:
+    """The job of one method of the comparison."""
+    protocol = _in_comparison(protocol, classifier)
     method_settings = _compared(weights, classifier, settings)
     added = ["--weights", method_settings["weights"]] if weights else []
     if is_untrained(weights):
         added += ["--arch", method_settings["arch"], "--width", f"{method_settings['width']:g}"]
     words = [*_given(), *_words_of(protocol), *added, "--classifier", classifier]
-    job = job_of(protocol, method_settings, words)
-    record = recorded(data, job.representation, job.protocol, job.folders.out, job.folders.precision)
-    if record:
-        click.echo(f"recorded: {Result(record)}")
-        return False
-    _measure(job, data)
-    return True
+    return job_of(protocol, method_settings, words)
 
 
 def _words_of(protocol: Protocol) -> list[str]:
@@ -145,12 +151,13 @@ def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) ->
     return method_settings
 
 
-def _measure(job: Job, data: LabelledImages) -> None:
-    result = evaluate(
-        job.representation, job.protocol, data=data, out=job.folders.out, store=job.folders.store,
-        precision=job.folders.precision, layers=job.layers, command=job.command,
-    )  # fmt: skip
-    click.echo(result)
+def extracted(job: Job, data: LabelledImages) -> Extracted | None:
+    """What the job's classifier gets of `data`; None on all ranks but the first, which only share the extraction."""
+    ranks = current()
+    features = seen_through(data, job.representation, job.protocol, job.store, job.precision, job.layers, ranks)
+    ranks.wait()
+    leave()
+    return features if ranks.first else None
 
 
 def loaded(dataset: str, settings: dict[str, Any]) -> LabelledImages:

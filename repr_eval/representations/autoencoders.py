@@ -16,7 +16,7 @@ from tqdm import tqdm
 from repr_eval.gan.networks import GRID
 from repr_eval.representations.base import Description
 from repr_eval.representations.discriminator import pooled
-from repr_eval.representations.fitted import Fitted
+from repr_eval.representations.fitted import TRAINED_ON, Fitted
 from repr_eval.system.random_streams import epoch_order, generator_for
 
 WATCHED = 50  # steps from one look at the loss to the next
@@ -148,7 +148,7 @@ class AutoencoderFeatures(Fitted):
         counts = tuple(count * GRID**2 for count in maps)
         description = Description(
             method=method,
-            trained_on="",
+            trained_on=TRAINED_ON,
             layers=f"1-{len(maps)} of {len(maps)}",
             n_features=sum(counts),
             max_units=max(maps),
@@ -166,7 +166,7 @@ class AutoencoderFeatures(Fitted):
     def to_input(self, images: np.ndarray) -> Tensor:
         """Images uint8 [N, S, S, 3] as the network takes them, float32 [N, 3, S, S] on the device."""
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         network = self.new_network()
         initialise_autoencoder(network, torch.Generator().manual_seed(self.seed))
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

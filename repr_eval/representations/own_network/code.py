@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -54,17 +55,24 @@ def from_code(spec: str, seed: int) -> NamedNetwork:
     thing = getattr(module, name)
     with telling(f"encoder {spec}"):
         made = made_by(thing, seed)
-    said = getattr(made, "trained_on", "not said")
     # A function that is there after an import without any chance is the same with every seed.
     own = seed if drawn or made is not thing or isinstance(made, nn.Module) else None
+    return replace(named_code(made, name), sources=(module, thing), callable=name, seed=own)
+
+
+def named_code(made: nn.Module | Function, name: str | None = None) -> NamedNetwork:
+    """A network or function that code has made, by the names that it bears itself; else `name`, or its own in Python.
+
+    ValueError on anything else.
+    """
+    if not isinstance(made, nn.Module) and not _takes(made, 1):
+        raise ValueError(f"{made!r:.60} is {type(made).__name__}; needs an nn.Module or a function of images alone")
+    name = name or getattr(made, "__name__", type(made).__name__)
     return NamedNetwork(
         kind="code",
         name=str(getattr(made, "method_name", name)),
         made=made,
-        trained_on=str(said),
-        sources=(module, thing),
-        callable=name,
-        seed=own,
+        trained_on=str(getattr(made, "trained_on", "not said")),
     )
 
 

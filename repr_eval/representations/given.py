@@ -14,13 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.classifiers.base import Features
-from repr_eval.extraction import Extracted
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
+from repr_eval.representations.extraction import PRECISIONS, Extracted
 from repr_eval.representations.own_network.network import BLOCK, arranged, checked
 
-PRECISIONS = ("float16", "float32")
 OWN_DEVICE = "device not said"
 
 
@@ -34,13 +32,7 @@ class Given:
     def __init__(self, given: Any, progress: bool = True):
         self.given, self.progress = given, progress
         self.learns = hasattr(given, "fit") and hasattr(given, "transform")
-        self.device = str(getattr(given, "device", OWN_DEVICE))
         self.name = str(getattr(given, "method_name", getattr(given, "__name__", type(given).__name__)))
-
-    def check(self, layers: tuple[int, int] | None) -> None:
-        """ValueError where some of its layers are asked for."""
-        if layers:
-            raise ValueError(f"layers {layers[0]}-{layers[1]}: {self.name} has no layers to choose from")
 
     def extracted(self, data: LabelledImages, precision: str = "float16") -> Extracted:
         """The features of both splits; ValueError where they are not float [N, D], finite and the same in any batch."""
@@ -66,8 +58,10 @@ class Given:
                 max_units=None,
                 settings=settings | {"features_sha256": digest.hexdigest()},
             ),
-            train=Features(train, data.train.labels),
-            test=Features(test, data.test.labels),
+            train=train,
+            test=test,
+            precision=precision,
+            device=str(getattr(self.given, "device", OWN_DEVICE)),
             seconds=time.perf_counter() - started,
         )
 
