@@ -29,8 +29,8 @@ from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.checkpoint import latest_step
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
-from repr_eval.gan.run_folder import DISCRIMINATOR, SETTINGS, TrainingFailed
-from repr_eval.gan.settings import TrainingSettings, read_settings, settings_from_json
+from repr_eval.gan.run_folder import DISCRIMINATOR, TrainingFailed
+from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import train
 from repr_eval.gan.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.gan.weights import load_discriminator

@@ -1,6 +1,5 @@
 """One evaluation: a representation under a protocol, on its data set, becomes a result and a stored record."""
 
-import html
 import json
 import shlex
 import sys
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
-from repr_eval.classifiers.base import Classifier, Features
+from repr_eval.classifiers.base import Classifier, Features, kind_of
 from repr_eval.classifiers.named import setting_of
 from repr_eval.datasets import METRICS, load_dataset
 from repr_eval.images.data_dir import cache_folder
@@ -20,11 +19,13 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
 from repr_eval.protocols.draws import digest_of, save_lists
 from repr_eval.protocols.results import Outcome
-from repr_eval.records import L2_SVM_NAME, Record, append_record, known_records
+from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
+from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
 from repr_eval.representations.base import Representation
 from repr_eval.representations.extraction import Extracted, extract
 from repr_eval.representations.given import Given
+from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import Network
 from repr_eval.system.devices import chosen_device
@@ -46,7 +47,7 @@ class Result:
     @property
     def metric(self) -> str:
         """What the data set's tables speak of: "accuracy" or "error"."""
-        return METRICS.get(self.record.protocol.partition("/")[0], "accuracy")
+        return METRICS.get(facts_of(self.record).dataset, "accuracy")
 
     @property
     def accuracy(self) -> float:
@@ -80,7 +81,7 @@ class Result:
         row = self.row
         low, high = 100 * (row.ci95_low or 0), 100 * (row.ci95_high or 0)
         lines = {
-            "method": row.method,
+            "method": method_words(row),
             "data": f"{row.data}, {row.labels:,} labels",
             "protocol": row.protocol,
             "classifier": row.classifier,
@@ -90,8 +91,7 @@ class Result:
             setting_of(self.record.classifier): f"{row.C:g}" + (" (edge)" if row.C_at_edge else ""),
             "record": row.record,
         }
-        cells = (f"<tr><th>{html.escape(str(k))}</th><td>{html.escape(str(v))}</td></tr>" for k, v in lines.items())
-        return f"<table>{''.join(cells)}</table>"
+        return to_html((Column("", lambda line: line[0]), Column("", lambda line: line[1])), lines.items())
 
 
 def evaluate(
@@ -273,7 +273,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record
         dataset=_described(features.data),
         method=description.method,
         trained_on=description.trained_on,
-        layers=description.layers,
+        layers=str(description.layers),
         n_features=description.n_features,
         max_units=description.max_units,
         representation=_stored(description.settings, features.precision),
@@ -298,6 +298,21 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record
         machine=machine(devices_used(features, protocol.classifier)),
         commit=commit(),
         command="",
+        facts=_facts(features, protocol),
+    )
+
+
+def _facts(features: Extracted, protocol: Protocol) -> Facts:
+    layers = features.description.layers
+    return Facts(
+        dataset=protocol.dataset,
+        protocol=protocol.fixed_name,
+        other_grid=protocol.name != protocol.fixed_name,
+        classifier=kind_of(protocol.classifier),
+        needs=protocol.classifier.needs,
+        layers=layers if isinstance(layers, Layers) else None,
+        untrained=features.description.untrained,
+        generated=features.data.generated,
     )
 
 

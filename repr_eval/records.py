@@ -1,24 +1,44 @@
 """Measurements as records: one frozen dataclass, one line of JSON in records.jsonl, appended whole or not at all.
 
-A record holds counts and settings; rates and intervals are made from it by `reporting`. The file is only ever appended
-to, under a lock, so that any number of runs may write to one folder.
+A record holds counts and settings; `reporting` computes rates and intervals from it. The file is
+only ever appended to, under a lock, so that any number of runs may write to one folder.
+
+A record's `Facts` are what tables select and compare by, as values. Older records have none in
+their line: `facts_of` derives them, and is the one place that takes names apart.
 """
 
 import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from repr_eval.representations.layers import Layers
 from repr_eval.system.files import naming
 
 FORMAT = 1
 FILE = "records.jsonl"
 L2_SVM_NAME = "L2-SVM"  # the classifier of records that name none: they are older than the others
+OPTIONAL = ("classifier", "classifier_settings", "facts")  # left out of a line where they say nothing
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a measurement is, as values."""
+
+    dataset: str  # key of the data set that the protocol is for, e.g. "cifar10"
+    protocol: str  # name of the protocol whatever the grid, e.g. "cifar10/per-class/1"
+    other_grid: bool  # the setting was chosen from another grid than the protocol's
+    classifier: str  # kind of classifier, without its size: "L2-SVM", "kNN", "supervised CNN"
+    needs: str  # what the classifier is trained on: "features", or "images" themselves
+    layers: Layers | None  # whose features were used; None where layers have no numbers
+    untrained: bool  # the network has random weights: a control
+    generated: bool  # a program has drawn the images
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,7 @@ class Record:
     command: str
     classifier: str = L2_SVM_NAME
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
+    facts: Facts | None = None  # None in older records; `facts_of` has those of every record
     format: int = FORMAT
 
     @property
@@ -59,24 +80,61 @@ class Record:
         return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
 
     @property
+    def grid(self) -> tuple[float, ...]:
+        """The values of the classifier's setting that were tried, ascending."""
+        return tuple(sorted(float(value) for value in self.validation_correct))
+
+    @property
     def validation_accuracy(self) -> float:
-        """The accuracy on held-out training images with the chosen C, over all folds."""
+        """The accuracy on held-out training images with the chosen C, over all folds, in [0, 1]."""
         counts = self.validation_correct[repr(float(self.C))]
         return sum(counts) / self.validation_n / len(counts)
 
     def to_line(self) -> str:
+        """The record as one line of JSON, without a line end.
+
+        Optional fields that say nothing are left out, so that older lines keep their bytes and ids.
+        """
         content = asdict(self)
         if self.classifier == L2_SVM_NAME:
-            del content["classifier"]  # so that a line, and with it the id, is what it was before there were others
+            del content["classifier"]
         if not self.classifier_settings:
             del content["classifier_settings"]
+        if self.facts is None:
+            del content["facts"]
         return json.dumps(content, sort_keys=True)
 
 
-def append_record(folder: Path, record: Record) -> Path:
-    """Add the record to `folder`/records.jsonl. On a full disk the file is left as it was and OSError raised.
+def facts_of(record: Record) -> Facts:
+    """The record's facts: those that it holds or, for a record older than these, read out of its names."""
+    return record.facts or _facts_in_names(record)
 
-    A last line without its end (the machine stopped in the middle of it) stays a line of its own.
+
+_OTHER_GRID = "/own-C"  # ends the protocol's name where another grid than its own was searched
+_GENERATED = "house-numbers-generated"  # begins the name of digits that `make-digits` draws
+_LAYERS = re.compile(r"(\d+)(?:-(\d+))? of (\d+)")
+
+
+def _facts_in_names(record: Record) -> Facts:
+    classifier = record.classifier.partition(" (")[0]  # its size follows in brackets
+    layers = _LAYERS.fullmatch(record.layers)
+    is_network = record.representation.get("representation") == "discriminator"
+    return Facts(
+        dataset=record.protocol.partition("/")[0],
+        protocol=record.protocol.removesuffix(_OTHER_GRID),
+        other_grid=record.protocol.endswith(_OTHER_GRID),
+        classifier=classifier,
+        needs="images" if classifier == "supervised CNN" else "features",
+        layers=Layers(int(layers[1]), int(layers[2] or layers[1]), int(layers[3])) if layers else None,
+        untrained=is_network and record.trained_on == "nothing",
+        generated=record.dataset["name"].startswith(_GENERATED),
+    )
+
+
+def append_record(folder: Path, record: Record) -> Path:
+    """Add the record to `folder`/records.jsonl. If the disk is full, leave the file as it was and raise OSError.
+
+    A last line without its end (the machine stopped while it was written) stays a line of its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
@@ -96,17 +154,19 @@ def append_record(folder: Path, record: Record) -> Path:
 
 
 def read_records(folder: Path) -> list[Record]:
-    """All records of `folder`, oldest first. ValueError names a line that is not a record."""
+    """All records of `folder`, oldest first. Raises ValueError that names a line which is not a record."""
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{path}: no records; run an evaluation with --out {folder} first")
-    known = {f.name for f in fields(Record)}
+    required = {f.name for f in fields(Record)} - set(OPTIONAL)
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):
         try:
             content = json.loads(line)
-            if content.get("format") != FORMAT or set(content) | {"classifier", "classifier_settings"} != known:
+            if content.get("format") != FORMAT or set(content) - set(OPTIONAL) != required:
                 raise ValueError(f"not a record of format {FORMAT}")
+            if "facts" in content:
+                content["facts"] = _facts_from(content["facts"])
             records.append(_checked(Record(**content)))
         except (ValueError, AttributeError, TypeError) as error:
             raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
@@ -114,12 +174,31 @@ def read_records(folder: Path) -> list[Record]:
 
 
 def known_records(folder: Path) -> list[Record]:
-    """The records of `folder`, none where nothing was measured yet."""
+    """The records of `folder`; an empty list if nothing was measured there yet."""
     return read_records(folder) if (folder / FILE).exists() else []
 
 
+def _facts_from(content: Any) -> Facts:
+    """Facts from what JSON holds of them. ValueError where a value is missing, unknown or of another type."""
+    wrong = ValueError(f"facts is {content!r:.60}")
+    if not isinstance(content, dict) or set(content) != {f.name for f in fields(Facts)}:
+        raise wrong
+    layers = content["layers"]
+    numbered = isinstance(layers, list) and len(layers) == 3 and all(type(number) is int for number in layers)
+    facts = Facts(**content | {"layers": Layers(*layers) if numbered else layers})
+    words = (facts.dataset, facts.protocol, facts.classifier, facts.needs)
+    flags = (facts.other_grid, facts.untrained, facts.generated)
+    if (
+        not all(isinstance(word, str) for word in words)
+        or not all(isinstance(flag, bool) for flag in flags)
+        or not (numbered or layers is None)
+    ):
+        raise wrong
+    return facts
+
+
 def _checked(record: Record) -> Record:
-    """The record, if its values are of the kinds that tables are made from; else a ValueError."""
+    """The record, if its values have the types that tables are made from; else a ValueError."""
     numbers = (int, float)
     counts = record.test_correct
     for name, fine in {
@@ -147,7 +226,7 @@ def _checked(record: Record) -> Record:
 
 @contextmanager
 def locked_records(folder: Path) -> Iterator[list[Record]]:
-    """All records of `folder`, none of which another process adds meanwhile."""
+    """All records of `folder`, under a lock: no other process adds one meanwhile."""
     path = folder / FILE
     with open(path, "rb") if path.is_file() else nullcontext() as file:
         if file:

@@ -14,8 +14,8 @@ from typing import Any
 import click
 
 from repr_eval.classifiers.named import setting_of
-from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR, SETTINGS
-from repr_eval.gan.settings import read_history, read_settings
+from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR
+from repr_eval.gan.settings import SETTINGS, read_history, read_settings
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
 from repr_eval.records import known_records
 from repr_eval.reporting.rows import whole

@@ -67,6 +67,11 @@ class Classifier(Protocol):
         """A classifier for every draw (rows of `train`; None for all), each judged on all of `test`."""
 
 
+def kind_of(classifier: Classifier) -> str:
+    """The kind of classifier: its name, unless that tells its size too and an attribute `kind` has the name alone."""
+    return str(getattr(classifier, "kind", classifier.name))
+
+
 def whole_numbers(grid: Sequence[float], least: int, setting: str, of: str = "") -> list[int]:
     """The values of `grid` as integers; ValueError where one is none, or below `least`, which names the setting."""
     for value in grid:

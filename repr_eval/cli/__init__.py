@@ -8,8 +8,8 @@ import click
 
 from repr_eval import __version__
 
-# Command -> module and function. A command's module is imported when it is called: `pack` starts without torch, and so
-# do its worker processes.
+# Command -> module and function. These modules declare options alone; what a command works with, torch and the like, is
+# imported in its function, once its options are checked. So help, `pack`, its worker processes and tables do without.
 COMMANDS = {
     "pack": "repr_eval.cli.packing:pack_images",
     "train-gan": "repr_eval.cli.training:train_gan",

@@ -1,10 +1,8 @@
-"""The command pack. Its worker processes import this module, so it stays free of torch."""
+"""The command pack."""
 
 from pathlib import Path
 
 import click
-
-from repr_eval.images.pack import pack
 
 
 @click.command("pack")
@@ -22,6 +20,8 @@ def pack_images(images: Path, out: Path, size: int, workers: int | None, skip_un
     Example:
       repr-eval pack imagenet/train imagenet32.npy --size 32
     """
+    from repr_eval.images.pack import pack
+
     report = pack(images, out, size, workers=workers, skip_unreadable=skip_unreadable)
     click.echo(f"{out}: {report.count:,} images, {len(report.skipped)} skipped, sha256 {report.sha256}")
     for name, reason in report.skipped:

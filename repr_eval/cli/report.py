@@ -1,14 +1,10 @@
-"""Commands that report: table, doctor, make-digits."""
+"""Commands that report: table, doctor, make-digits. Each imports its work when it runs: `table` needs no torch."""
 
 from pathlib import Path
 
 import click
 
 from repr_eval.cli import options
-from repr_eval.doctor import report
-from repr_eval.images.data_dir import data_root
-from repr_eval.images.house_numbers import write_svhn_layout
-from repr_eval.reporting.write import write_reports
 
 
 @click.command("table")
@@ -20,6 +16,8 @@ def table(out: Path) -> None:
     Example:
       repr-eval table --out results
     """
+    from repr_eval.reporting.write import write_reports
+
     written = write_reports(out)
     if not written:
         raise ValueError(f"{out}: holds no record of a protocol that has a table")
@@ -39,6 +37,9 @@ def doctor(data_dir: Path | None, out: Path) -> None:
     Example:
       repr-eval doctor
     """
+    from repr_eval.doctor import report
+    from repr_eval.images.data_dir import data_root
+
     for line in report(data_root(data_dir), out):
         click.echo(line)
 
@@ -56,5 +57,7 @@ def make_digits(folder: Path, n_train: int, n_test: int, n_extra: int, seed: int
     Example:
       repr-eval make-digits generated --train 2000 --test 1000
     """
+    from repr_eval.images.house_numbers import write_svhn_layout
+
     write_svhn_layout(folder, n_train, n_test, seed, n_extra)
     click.echo(f"{folder}: {n_train:,} training, {n_test:,} test and {n_extra:,} extra images")

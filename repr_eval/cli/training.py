@@ -1,4 +1,7 @@
-"""Commands that make weights or use a generator's: train-gan, export-weights, import-weights, samples."""
+"""Commands that make weights or use a generator's: train-gan, export-weights, import-weights, samples.
+
+What needs torch is imported once a command runs and its options are checked.
+"""
 
 import json
 import signal
@@ -8,28 +11,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
 from repr_eval.cli import options
 from repr_eval.cli.headings import HeadedCommand
+from repr_eval.cli.training_options import CHECKPOINT_EVERY, HEADINGS, RESUME, TRAINING
 from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
-from repr_eval.gan.authors_weights import import_authors_weights
-from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.pretrained import find_weights
-from repr_eval.gan.recipes import RECIPES, recipe_named
-from repr_eval.gan.run_folder import SETTINGS, check_folder
-from repr_eval.gan.samples import generate, save_grid
-from repr_eval.gan.settings import TrainingSettings, read_settings
-from repr_eval.gan.start import Start, read_start
-from repr_eval.gan.training import train
-from repr_eval.gan.unlabelled import UnlabelledImages, unlabelled_images
-from repr_eval.gan.weights import export, load_generator, save_weights
-from repr_eval.system.devices import chosen_device
-from repr_eval.system.random_streams import draw_noise, generator_for
+from repr_eval.gan.recipes import recipe_named
+from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings
 from repr_eval.system.ranks import current
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from repr_eval.gan.start import Start
+    from repr_eval.gan.unlabelled import UnlabelledImages
 
 
 class _Signals:
@@ -53,58 +52,8 @@ def _graceful_stop() -> Iterator[_Signals]:
             signal.signal(number, handler)
 
 
-_CHECKPOINT_EVERY = click.option(
-    "--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints."
-)
-_RESUME = click.option(
-    "--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none."
-)
-
-
-_TRAINING_HEADINGS = {
-    "Data": ("data", "data_name", "data_dir"),
-    "Networks": ("arch", "width", "z_dim", "z", "sources", "widen"),
-    "Recipe": ("recipe", "batch_size", "lr", "beta1", "epochs", "max_steps"),
-    "Run": ("out", "checkpoint_every", "resume", "dry_run", "seed", "device", "precision"),
-}
-_TRAINING = (
-    click.option("--data", required=True,
-                 help="Images to train on: a packed array, a folder of images, or cifar10, svhn, digits."),
-    click.option("--data-name",
-                 help="What the data is, in words, for records. Default: the name of the file or the data set."),
-    click.option("--arch", type=click.Choice(list(ARCHITECTURES)), default="dcgan32", show_default=True,
-                 help="Architecture of both networks."),
-    click.option("--width", default=1.0, show_default=True, help="Factor on every layer's maps."),
-    click.option("--epochs", default=30, show_default=True, help="Passes over the images."),
-    click.option("--max-steps", type=int, help="Stop after this many steps, if the epochs have not ended before."),
-    click.option("--recipe", type=click.Choice(list(RECIPES)), default="paper", show_default=True,
-                 help="How the networks are trained: losses, views, tasks, rates."),
-    click.option("--batch-size", type=int, help="Real images in a step. Default: the recipe's (the paper's: 128)."),
-    click.option("--lr", type=float, help="Adam's step size. Default: the recipe's (the paper's: 2e-4)."),
-    click.option("--beta1", type=float, help="Adam's first decay. Default: the recipe's (the paper's: 0.5)."),
-    click.option("--z-dim", type=int, help="Length of the noise. Default: the architecture's."),
-    click.option("--z", type=click.Choice(["uniform", "normal"]),
-                 help="Distribution of the noise. Default: the architecture's."),
-    click.option("--from", "sources", multiple=True, metavar="WEIGHTS",
-                 help="Start from these weights instead of random ones: a discriminator's file and perhaps a "
-                 "generator's, or a name from pretrained/. Repeatable."),
-    click.option("--widen", is_flag=True,
-                 help="Start from networks twice as wide as those of --from, which compute the same."),
-    options.seed,
-    options.device,
-    click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
-                 help="Type in which the networks compute; weights stay in fp32."),
-    click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True,
-                 help="Run folder."),
-    _CHECKPOINT_EVERY,
-    _RESUME,
-    click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop."),
-    options.data_dir,
-)  # fmt: skip
-
-
-@click.command("train-gan", cls=HeadedCommand, headings=_TRAINING_HEADINGS)
-@options.given(*_TRAINING)
+@click.command("train-gan", cls=HeadedCommand, headings=HEADINGS)
+@options.given(*TRAINING)
 @options.shared_by_ranks
 def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
@@ -125,11 +74,12 @@ def train_gan(
       repr-eval train-gan --data imagenet32.npy --out runs/imagenet --resume
       repr-eval train-gan --data mine.npy --from imagenet-contrastive-w0.5 --recipe contrastive --out runs/mine
     """
-    start = read_start(sources) if sources else None
-    if widen and not start:
+    if widen and not sources:
         raise ValueError("--widen: name the weights that are to be widened, with --from")
+    if checkpoint_every < 1:
+        raise ValueError(f"--checkpoint-every {checkpoint_every} is less than 1")
+    start = _start(sources, seed if widen else None) if sources else None
     if start:
-        start = start.widened(seed) if widen else start
         info = start.infos["discriminator"]
         arch = arch if _given("arch") else info.arch
         width = width if _given("width") else info.width
@@ -143,8 +93,12 @@ def train_gan(
     if start:
         start.check(asked_for)
     # All that can be wrong without the images is said before they are read, which takes a while.
-    if checkpoint_every < 1:
-        raise ValueError(f"--checkpoint-every {checkpoint_every} is less than 1")
+    from repr_eval.gan.unlabelled import check_source
+
+    check_source(data)
+    from repr_eval.gan.run_folder import check_folder
+    from repr_eval.system.devices import chosen_device
+
     on = chosen_device(device)
     if not dry_run:
         check_folder(out, resume)
@@ -162,20 +116,30 @@ def train_gan(
     _train(unlabelled.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
 
 
+def _start(sources: tuple[str, ...], widened_by: int | None) -> "Start":
+    """The networks that --from names; widened with that seed, if there is one."""
+    from repr_eval.gan.start import read_start
+
+    start = read_start(sources)
+    return start if widened_by is None else start.widened(widened_by)
+
+
 def _given(option: str) -> bool:
     """Whether the command line names the option of the command at hand."""
     return click.get_current_context().get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
 
 
-def _started_from(start: Start | None, out: Path, resume: bool) -> dict[str, Any] | None:
+def _started_from(start: "Start | None", out: Path, resume: bool) -> dict[str, Any] | None:
     """What the run's first weights were: said by --from, or by a run that goes on."""
     if start:
         return start.description
     return read_settings(out / SETTINGS).started_from if resume and (out / SETTINGS).exists() else None
 
 
-def _train(images: np.ndarray, settings: TrainingSettings, out: Path, **how: Any) -> None:
+def _train(images: "np.ndarray", settings: TrainingSettings, out: Path, **how: Any) -> None:
     """Train until the run or somebody ends it; exits with 128 and the signal's number in the second case."""
+    from repr_eval.gan.training import train
+
     with _graceful_stop() as signals:
         result = train(images, settings, out, stop=lambda: signals.received is not None, **how)
     if current().first:
@@ -191,8 +155,8 @@ def _train(images: np.ndarray, settings: TrainingSettings, out: Path, **how: Any
 @click.option("--data", required=True, help="The images that the run is trained on.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of decay. Default: a fifth of all, or the recipe's share.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the finished run.")
-@_CHECKPOINT_EVERY
-@_RESUME
+@CHECKPOINT_EVERY
+@RESUME
 @options.device
 @options.data_dir
 @options.shared_by_ranks
@@ -208,11 +172,18 @@ def finish_gan(
     Example:
       repr-eval finish-gan runs/imagenet --data imagenet32.npy --out runs/imagenet-finished --resume
     """
-    on = chosen_device(device)
-    check_folder(out, resume)
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
     settings = read_settings(run / SETTINGS)
+    from repr_eval.gan.unlabelled import check_source
+
+    check_source(data)
+    from repr_eval.gan.finish import begin_decay
+    from repr_eval.gan.run_folder import check_folder
+    from repr_eval.system.devices import chosen_device
+
+    on = chosen_device(device)
+    check_folder(out, resume)
     unlabelled = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
     if unlabelled.sha256 != settings.data_sha256:
         raise ValueError(f"--data {data}: not the images that {run} is trained on ({settings.data})")
@@ -224,8 +195,10 @@ def finish_gan(
     )
 
 
-def _images(data: str, size: int, data_dir: Path | None, out: Path) -> UnlabelledImages:
+def _images(data: str, size: int, data_dir: Path | None, out: Path) -> "UnlabelledImages":
     """The images to train on; of several ranks the first packs a folder, before the others read what it packed."""
+    from repr_eval.gan.unlabelled import unlabelled_images
+
     ranks = current()
     if not ranks.first:
         ranks.wait()
@@ -246,6 +219,8 @@ def export_weights(source: Path, destination: Path, half: bool) -> None:
     Example:
       repr-eval export-weights runs/gan/discriminator.safetensors my-discriminator.safetensors
     """
+    from repr_eval.gan.weights import export
+
     export(source, destination, half)
     click.echo(f"{destination}: {destination.stat().st_size / 1e6:.1f} MB")
 
@@ -272,6 +247,9 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
         raise ValueError(f"--layers {layers}: a network starts at its first layer; give 1-{last}")
     if destination.suffix != ".safetensors":
         raise ValueError(f"{destination}: weights files end in .safetensors")
+    from repr_eval.gan.authors_weights import import_authors_weights
+    from repr_eval.gan.weights import save_weights
+
     network, info = import_authors_weights(source, arch, width, last)
     save_weights(destination, network, info)
     part = f", layers 1-{last}" if last else ""
@@ -302,7 +280,13 @@ def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Pa
     Example:
       repr-eval samples --weights runs/gan/generator.safetensors --n 64 --out samples.png
     """
-    generator, info = load_generator(find_weights(weights))
+    path = find_weights(weights)
+    from repr_eval.gan.samples import generate, save_grid
+    from repr_eval.gan.weights import load_generator
+    from repr_eval.system.devices import chosen_device
+    from repr_eval.system.random_streams import draw_noise, generator_for
+
+    generator, info = load_generator(path)
     z = z or info.z or generator.arch.z
     noise = draw_noise(n, generator.z_dim, z, generator_for(seed, "samples"))
     chosen = chosen_device(device)

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
-from repr_eval.gan.run_folder import LOG, SETTINGS
-from repr_eval.gan.settings import TrainingSettings, read_history, read_settings
+from repr_eval.gan.run_folder import LOG
+from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_history, read_settings
 from repr_eval.system.files import write_text
 
 SHARE = 0.2  # of all steps, over which the rates fall, where the recipe does not say

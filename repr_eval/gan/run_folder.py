@@ -17,7 +17,7 @@ from torch import Tensor
 
 from repr_eval.gan.checkpoint import latest_step
 from repr_eval.gan.run_history import changes, continued, stretch
-from repr_eval.gan.settings import TrainingSettings, read_history, read_settings, refuse_changes
+from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.start import Start
 from repr_eval.system.files import naming, write_text
 from repr_eval.system.ranks import Ranks
@@ -25,9 +25,7 @@ from repr_eval.system.ranks import Ranks
 COLLAPSE_WINDOW = 500  # steps
 COLLAPSE_LOSS = 1e-3  # a mean D loss below this over the window: the fakes are told apart beyond doubt
 LOG_HEADER = "step,images_seen,d_loss,g_loss\n"
-DISCRIMINATOR, GENERATOR, SETTINGS, LOG = (
-    "discriminator.safetensors", "generator.safetensors", "settings.json", "losses.csv",
-)  # fmt: skip
+DISCRIMINATOR, GENERATOR, LOG = "discriminator.safetensors", "generator.safetensors", "losses.csv"
 
 logger = logging.getLogger(__name__)
 

@@ -9,6 +9,7 @@ from repr_eval.gan.architectures import architecture_named, scaled
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER, Recipe
 
+SETTINGS = "settings.json"  # in the folder of a run
 # What may differ when a run goes on: how long it lasts.
 EXTENDABLE = ("epochs", "max_steps")
 

@@ -31,14 +31,19 @@ def unlabelled_images(
     """
     if data in DATASETS:
         return _training_images(data, size, data_dir)
+    check_source(data)
     path = Path(data)
     if path.is_dir():
         packed = (cache or path.parent) / f"{path.resolve().name}-{size}.npy"
         pack(path, packed, size, progress=progress)
         return read_packed(packed, size)
-    if path.is_file():
-        return read_packed(path, size)
-    raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(DATASETS)}")
+    return read_packed(path, size)
+
+
+def check_source(data: str) -> None:
+    """Raise a ValueError where `data` names no images: no data set, file or folder."""
+    if data not in DATASETS and not (Path(data).is_dir() or Path(data).is_file()):
+        raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(DATASETS)}")
 
 
 def _training_images(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:

@@ -21,6 +21,7 @@ from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.system.files import write_bytes
 
 _KEY = "repr_eval"  # the one key of the file's metadata; its value is the JSON of a WeightsInfo
+UNTRAINED = "nothing"  # what initial weights are trained on
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class WeightsInfo:
     eps: float = BN_EPS  # the batch norm's, part of the function
     statistics: bool = True  # running batch-norm statistics are present
     name: str | None = None  # what tables call the model; None for a name made of the above
-    trained_on: str = "nothing"
+    trained_on: str = UNTRAINED
     images_seen: int = 0
     settings: dict[str, Any] = field(default_factory=dict)  # of the training run
 

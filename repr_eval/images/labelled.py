@@ -31,7 +31,8 @@ class LabelledImages:
 
     `name` is what records and tables call it; `verified` says that every split is, image for image and label for
     label, the published set of that name; `remark` says in words what was found otherwise. `dataset` is the key of the
-    data set (a row of `repr_eval.datasets`) whose protocols it is for.
+    data set (a row of `repr_eval.datasets`) whose protocols it is for. `generated` images were drawn by a program:
+    results on them say nothing about the data set that they stand in for.
     """
 
     name: str
@@ -41,6 +42,7 @@ class LabelledImages:
     verified: bool
     remark: str = ""
     dataset: str = ""
+    generated: bool = False
 
 
 def make_split(images: np.ndarray, labels: np.ndarray) -> Split:

@@ -43,14 +43,16 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
     paths = {split: folder / f"{split}_32x32.mat" for split in ("train", "test")}
     splits = {split: read_mat(path) for split, path in paths.items()}
     verified = all(_md5(path) == _published_md5(split) for split, path in paths.items())
+    name, generated = ("SVHN", False) if verified else _name_of(folder, splits["train"], splits["test"])
     return LabelledImages(
-        name="SVHN" if verified else _name_of(folder, splits["train"], splits["test"]),
+        name=name,
         train=splits["train"],
         test=splits["test"],
         classes=CLASSES,
         verified=verified,
         remark="" if verified else "in SVHN's layout, not SVHN",
         dataset="svhn",
+        generated=generated,
     )
 
 
@@ -115,18 +117,20 @@ def _md5(path: Path) -> str:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
-def _name_of(folder: Path, train: Split, test: Split) -> str:
+def _name_of(folder: Path, train: Split, test: Split) -> tuple[str, bool]:
+    """The name, and whether a program has drawn the images, as `make-digits` says in about.json."""
     known = KNOWN.get((train.fingerprint, test.fingerprint))
     if known:
-        return known
-    about = folder / "about.json"
+        return known, False
+    about, generated = folder / "about.json", False
     if about.is_file():
         try:
-            name = str(json.loads(about.read_text(encoding="utf-8"))["name"])
+            content = json.loads(about.read_text(encoding="utf-8"))
+            name, generated = str(content["name"]), "generator" in content
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about}: needs a JSON object with a name ({error!r})") from error
     else:
         name = folder.resolve().name
     if re.fullmatch(r"svhn", name.strip(), re.IGNORECASE):
         name = f"{name} folder"
-    return f"{name} (SVHN layout)"
+    return f"{name} (SVHN layout)", generated

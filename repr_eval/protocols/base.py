@@ -56,6 +56,11 @@ class Protocol(ABC):
         return self.grid or self.classifier.grid or self.own_grid
 
     @property
+    def fixed_name(self) -> str:
+        """The protocol's name, whatever the grid."""
+        return f"{self.dataset}/{self.kind}"
+
+    @property
     def name(self) -> str:
         """As records have it, e.g. "cifar10/all-labels/1"; another grid than the protocol's shows in it."""
         return f"{self.dataset}/{named(self.kind, self.values, self.classifier.grid or self.own_grid)}"

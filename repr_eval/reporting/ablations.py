@@ -1,28 +1,19 @@
-"""Tables that set one choice against its alternatives, all else equal: layers, batch-norm statistics. And their plot.
+"""Tables that set one choice against its alternatives, all else equal: layers, batch-norm statistics.
 
-Made from records alone, like `rows`: a group of records that differ in nothing but the choice becomes rows.
+Computed from records alone, like `rows`: a group of records that differ in the choice alone becomes rows.
 """
 
 import json
-import re
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 
-import pandas as pd
+from repr_eval.records import Record, facts_of
+from repr_eval.reporting import render, tables
+from repr_eval.reporting.render import Column, interval_words, panel_words, percent, setting_words
+from repr_eval.reporting.rows import Row, identity, measured_row, metric_of, newest, table_names
 
-from repr_eval.datasets import METRICS
-from repr_eval.records import Record
-from repr_eval.reporting.render import C_cell, interval_cell, markdown_line
-from repr_eval.reporting.rows import (
-    Row,
-    family,
-    identity,
-    measured_row,
-    newest,
-)
-
-LAYERS = re.compile(r"(\d+)(?:-(\d+))? of \d+$")  # as representations.base.named_layers has it
 BN_ORDER = ("recomputed", "at-hand", "running")
 
 
@@ -30,7 +21,7 @@ BN_ORDER = ("recomputed", "at-hand", "running")
 class StudyRow:
     """A measured row and its place in a study; rows of one `group` differ in the studied choice alone.
 
-    Layers: `first_layer` to `last_layer` gave the features. Batch norm: `difference` is the rate less that with
+    Layers: `first_layer` to `last_layer` gave the features. Batch norm: `difference` is the rate minus the rate with
     statistics recomputed over the training images.
     """
 
@@ -43,18 +34,20 @@ class StudyRow:
 
 
 def layer_study(records: list[Record]) -> list[StudyRow]:
-    """One row for every range of layers, of networks measured with several: the first so many, then others."""
+    """One row for every range of layers, of networks measured with several ranges.
+
+    Ranges that start with the first layer come first.
+    """
     rows = []
-    for number, group in enumerate(_groups(records, ("layer_range",), lambda r: _range(r)[0] > 0)):
-        for first, last, record in sorted(
-            ((*_range(r), r) for r in group), key=lambda ranged: (ranged[0] > 1, ranged[:2])
-        ):
-            rows.append(_study_row(record, number, first_layer=first, last_layer=last))
+    for number, group in enumerate(_groups(records, ("layer_range",), lambda r: facts_of(r).layers is not None)):
+        measured = [(layers, record) for record in group if (layers := facts_of(record).layers)]
+        for layers, record in sorted(measured, key=lambda pair: (pair[0].first > 1, pair[0][:2])):
+            rows.append(_study_row(record, number, first_layer=layers.first, last_layer=layers.last))
     return rows
 
 
 def batch_norm_study(records: list[Record]) -> list[StudyRow]:
-    """One row for every kind of batch-norm statistics, of networks measured with several."""
+    """One row for every kind of batch-norm statistics, of networks measured with several kinds."""
     rows = []
     for number, group in enumerate(_groups(records, ("bn", "bn_images"), _has_statistics)):
         modes = {record.representation["bn"]: _study_row(record, number) for record in group}
@@ -70,68 +63,79 @@ def _has_statistics(record: Record) -> bool:
     return record.representation.get("representation") == "discriminator" and "bn" in record.representation
 
 
-def _range(record: Record) -> tuple[int, int]:
-    """The first and the last of the layers that features are of, from 1; (0, 0) where a record names none."""
-    match = LAYERS.match(record.layers)
-    return (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-
-
 def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Record], bool]) -> Iterator[list[Record]]:
-    """Those of the records that fit which are alike but for the settings `choice`, where there are several."""
+    """Groups of two or more records for which `fits` is true and that are alike but for the settings `choice`."""
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
-        if fits(record) and family(record.protocol) in METRICS:
+        if fits(record) and facts_of(record).dataset in table_names():
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 
 
 def _study_row(record: Record, group: int, **options: int) -> StudyRow:
-    measure = METRICS[family(record.protocol)]
-    return StudyRow(replace(measured_row(record, measure), method=record.method), measure, group, **options)
+    measure = metric_of(facts_of(record).dataset)
+    return StudyRow(measured_row(record, measure), measure, group, **options)
+
+
+def csv_columns(study: list[StudyRow]) -> list[Column]:
+    """The columns of the CSV: those of a measured row and the study's own, without those that are empty throughout."""
+    mine = [column for column in tables.csv_columns("rate") if column.name not in ("source", "paper_spread", "method")]
+    columns = [
+        *(replace(column, value=partial(_of_row, column.value)) for column in mine),
+        Column("measure", lambda line: line.measure),
+        Column("group", lambda line: line.group),
+        Column("first_layer", lambda line: line.first_layer),
+        Column("last_layer", lambda line: line.last_layer),
+        Column("difference", lambda line: line.difference),
+    ]
+    columns.insert(2, Column("method", lambda line: line.row.method))
+    return [column for column in columns if any(column.value(line) is not None for line in study)]
+
+
+def _of_row(value: Callable[[Row], object], line: StudyRow) -> object:
+    return value(line.row)
+
+
+def columns(measure: str, differ: bool) -> list[Column]:
+    """The columns for readers: rates in percent; `differ`: with differences, in percentage points."""
+    columns = [
+        Column("method", lambda line: line.row.method),
+        Column("trained on", lambda line: line.row.trained_on),
+        Column("layers", lambda line: str(line.row.layers)),
+        Column("features", lambda line: line.row.features, ",", right=True),
+        Column("bn", lambda line: line.row.bn),
+        Column("seed", lambda line: line.row.seed, right=True),
+        Column(f"{measure} %", lambda line: percent(line.row.rate), ".2f", right=True),
+        Column("difference, points", lambda line: percent(line.difference), "+.2f", right=True),
+        Column("std of draws", lambda line: percent(line.row.std_of_draws), ".2f", right=True),
+        Column("95% interval", lambda line: interval_words(line.row)),
+        Column("of", lambda line: line.row.ci95_of),
+        Column("C", lambda line: setting_words(line.row), right=True),
+        Column("record", lambda line: line.row.record),
+    ]
+    return [column for column in columns if differ or column.name != "difference, points"]
 
 
 def to_csv(study: list[StudyRow]) -> str:
-    """A study as CSV: the columns that a measured row has, and its own."""
-    flat = [asdict(row.row) | {k: v for k, v in asdict(row).items() if k != "row"} for row in study]
-    frame = pd.DataFrame(flat).drop(columns=["source", "paper_spread"]).dropna(axis=1, how="all").convert_dtypes()
-    return frame.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    """A study as CSV: rates as fractions to six digits."""
+    return render.to_csv(csv_columns(study), study)
 
 
 def panels_of_study(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
-    """The rows of every protocol, data set and number of labels, with these in words."""
+    """(title, rows) of every protocol, data set and number of labels."""
 
     def words(line: StudyRow) -> str:
-        return f"{line.row.protocol}: {line.row.data}, {line.row.labels:,} labels"
+        return panel_words(line.row.protocol, line.row.data, line.row.labels)
 
     return [(title, list(rows)) for title, rows in groupby(sorted(study, key=words), words)]
 
 
 def to_markdown(study: list[StudyRow]) -> str:
     """A study as Markdown, a section for every protocol, data set and number of labels; rates in percent."""
-    extra = any(row.difference is not None for row in study)
-    sections = []
-    for title, rows in panels_of_study(study):
-        lines = [
-            f"### {title}",
-            "",
-            f"| method | trained on | layers | features | bn | seed | {rows[0].measure} % | "
-            + "difference, points | " * extra
-            + "std of draws | 95% interval | of | C | record |",
-            "|---|---|---|---:|---|---:|---:|" + "---:|" * extra + "---:|---|---|---:|---|",
-        ]
-        lines += [_markdown_line(row, extra) for row in rows]
-        sections.append("\n".join(lines))
-    return "\n\n".join(sections) + "\n"
-
-
-def _markdown_line(line: StudyRow, extra: bool) -> str:
-    row = line.row
-    difference = [None if line.difference is None else f"{100 * line.difference:+.2f}"] if extra else []
-    spread = None if row.std_of_draws is None else f"{100 * row.std_of_draws:.2f}"
-    return markdown_line((
-        row.method, row.trained_on, row.layers, f"{row.features:,}", row.bn, row.seed, f"{100 * row.rate:.2f}",
-        *difference, spread, interval_cell(row), row.ci95_of, C_cell(row), row.record,
-    ))  # fmt: skip
+    differ = any(line.difference is not None for line in study)
+    return render.markdown_sections(
+        (title, render.to_markdown(columns(rows[0].measure, differ), rows)) for title, rows in panels_of_study(study)
+    )
 
 
 STUDIES: dict[str, Callable[[list[Record]], list[StudyRow]]] = {"layers": layer_study, "batch_norm": batch_norm_study}

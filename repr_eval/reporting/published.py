@@ -1,4 +1,4 @@
-"""The rows of the paper's tables (Radford et al. 2015, tables 1 and 2), for the tables to set beside measured ones."""
+"""The rows of the paper's tables (Radford et al. 2015, tables 1 and 2), which tables set beside measured ones."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,10 +6,11 @@ from typing import Any
 
 @dataclass(frozen=True)
 class PaperRow:
-    """`accuracy` is a fraction; `spread` is what the paper prints after its plus-minus sign, a fraction too."""
+    """A figure as printed. `accuracy` and `spread` (what stands after the plus-minus sign) are fractions in [0, 1]."""
 
+    table: str  # key of the data set whose table it is in
     protocol: str
-    dataset: str
+    dataset: str  # the data set's name
     method: str
     accuracy: float
     spread: float | None = None
@@ -43,6 +44,7 @@ _SVHN = (
 PAPER_ROWS = (
     *(
         PaperRow(
+            table="cifar10",
             protocol="cifar10/all-labels/1",
             dataset="CIFAR-10",
             method=method,
@@ -56,6 +58,7 @@ PAPER_ROWS = (
     ),
     *(
         PaperRow(
+            table="cifar10",
             protocol="cifar10/per-class/1",
             dataset="CIFAR-10",
             method=method,
@@ -69,6 +72,7 @@ PAPER_ROWS = (
     ),
     *(
         PaperRow(
+            table="svhn",
             protocol="svhn/few-labels/1",
             dataset="SVHN",
             method=method,
@@ -83,6 +87,7 @@ PAPER_ROWS = (
 # What other papers print for a method under the same protocol.
 _ELSEWHERE = (
     PaperRow(
+        table="cifar10",
         protocol="cifar10/all-labels/1",
         dataset="CIFAR-10",
         method="1-layer K-means, 1,600 centroids [Coates, Lee & Ng 2011]",
@@ -91,8 +96,8 @@ _ELSEWHERE = (
     ),
 )
 
-# Settings of a representation and the classifier -> the published method that it measures. Not the Exemplar CNN: the
-# paper's row is of one with 1,024 units, and both that are here have 128.
+# (settings of a representation, kind of classifier, published method that these measure). Not the Exemplar CNN: the
+# paper's row has 1,024 units, and both that are here have 128.
 _COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
     ({"representation": "kmeans", "centroids": 4800}, "L2-SVM", "1-layer K-means"),
     ({"representation": "kmeans", "centroids": 1600}, "L2-SVM", _ELSEWHERE[0].method),
@@ -108,20 +113,18 @@ _COUNTERPARTS: tuple[tuple[dict[str, Any], str, str], ...] = (
 
 def paper_rows(table: str) -> list[PaperRow]:
     """The paper's rows of `table` ("cifar10", "svhn"), in its order."""
-    return [row for row in PAPER_ROWS if row.protocol.split("/")[0] == table]
+    return [row for row in PAPER_ROWS if row.table == table]
 
 
 def counterpart(
     protocol: str, labels: int, settings: dict[str, Any], classifier: str, trained: bool
 ) -> PaperRow | None:
-    """The published figure for features of these `settings` under `protocol` with so many labels; None if unknown.
+    """The published figure for features with these `settings` under `protocol` with `labels` labels; None if unknown.
 
-    The start of a classifier's name is enough: the rest says its size.
-
-    `trained` False: of a control with random weights, for which nothing is published.
+    `classifier` is its kind. Nothing is published for a control with random weights (`trained` False).
     """
-    for wanted, by, method in _COUNTERPARTS:
-        if trained and classifier.startswith(by) and wanted.items() <= settings.items():
+    for wanted, kind, method in _COUNTERPARTS:
+        if trained and classifier == kind and wanted.items() <= settings.items():
             for row in (*PAPER_ROWS, *_ELSEWHERE):
                 if (row.protocol, row.labels, row.method) == (protocol, labels, method):
                     return row

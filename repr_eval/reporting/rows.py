@@ -1,17 +1,18 @@
-"""Rows of tables, made from records and the paper's rows alone."""
+"""Rows of tables as values, computed from records and the paper's rows alone. `render` makes words of them."""
 
 import json
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from repr_eval.datasets import METRICS
-from repr_eval.records import Record
+from repr_eval.records import Record, facts_of
 from repr_eval.reporting.published import PaperRow, paper_rows
+from repr_eval.representations.layers import Layers
 
-SUPERVISED_PREFIX = "supervised"  # how the names of classifiers begin that learn features too, from the labels
+NORMAL_975 = 1.959963984540054  # 97.5% quantile of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,11 @@ class Row:
     protocol: str
     data: str
     method: str
-    classifier: str  # empty for the paper's rows
+    classifier: str  # its name, with its size; empty for the paper's rows
+    kind: str  # of classifier
     source: str  # "paper" or "measured"
     trained_on: str
-    layers: str
+    layers: Layers | str
     features: int | None
     max_units: int | None
     labels: int | None
@@ -47,42 +49,47 @@ class Row:
     largest_gap: float | None  # relative duality gap of the tested classifiers
     seconds: float | None
     record: str
+    generated: bool = False  # a program has drawn the images
+
+
+def table_names() -> list[str]:
+    """The tables there are, in their order: one for each data set."""
+    return list(METRICS)
+
+
+def metric_of(table: str) -> str:
+    """What the rates of `table` are: "accuracy" or "error"."""
+    return METRICS[table]
 
 
 def measured_row(record: Record, measure: str) -> Row:
     """The row of one record, with `measure` "accuracy" or "error"."""
+    facts = facts_of(record)
     right = np.asarray(record.test_correct) / record.test_n
     rates = right if measure == "accuracy" else 1 - right
-    mean = float(rates.mean())
+    std, (low, high) = None, wilson_interval(record.test_correct[0], record.test_n)
+    if measure == "error":
+        low, high = 1 - high, 1 - low
     if len(rates) > 1:
-        std = float(rates.std(ddof=1))
-        half = float(stats.t.ppf(0.975, len(rates) - 1)) * std / np.sqrt(len(rates))
-        low, high, of = max(0.0, mean - half), min(1.0, mean + half), "mean of draws"
-    else:
-        interval = stats.binomtest(record.test_correct[0], record.test_n).proportion_ci(method="wilson")
-        low, high = float(interval.low), float(interval.high)
-        if measure == "error":
-            low, high = 1 - high, 1 - low
-        std, of = None, "test images"
-    supervised = record.classifier.startswith(SUPERVISED_PREFIX)
-    trained_on = "the labelled images" if supervised else record.trained_on
+        std, (low, high) = float(rates.std(ddof=1)), t_interval(rates)
     return Row(
         protocol=record.protocol,
         data=record.dataset["name"],
-        method=full_method(record),
+        method=record.method,
         classifier=record.classifier,
+        kind=facts.classifier,
         source="measured",
-        trained_on=trained_on,
-        layers=record.layers,
+        trained_on="the labelled images" if facts.needs == "images" else record.trained_on,
+        layers=facts.layers or record.layers,
         features=record.n_features,
         max_units=record.max_units,
         labels=record.labels,
         draws=len(rates),
-        rate=mean,
+        rate=float(rates.mean()),
         std_of_draws=std,
         ci95_low=low,
         ci95_high=high,
-        ci95_of=of,
+        ci95_of="mean of draws" if len(rates) > 1 else "test images",
         paper_spread=None,
         C=record.C,
         C_at_edge=record.C_at_edge,
@@ -91,7 +98,26 @@ def measured_row(record: Record, measure: str) -> Row:
         largest_gap=record.largest_gap,
         seconds=sum(record.seconds.values()),
         record=record.id,
+        generated=facts.generated,
     )
+
+
+def t_interval(rates: np.ndarray) -> tuple[float, float]:
+    """Student's 95% interval of the mean of `rates` float [n >= 2], cut at 0 and 1."""
+    from scipy.special import stdtrit  # here: the import takes half a second, and that of scipy.stats two
+
+    half = float(stdtrit(len(rates) - 1, 0.975)) * float(rates.std(ddof=1)) / np.sqrt(len(rates))
+    mean = float(rates.mean())
+    return max(0.0, mean - half), min(1.0, mean + half)
+
+
+def wilson_interval(k: int, n: int) -> tuple[float, float]:
+    """Wilson's 95% interval of the proportion k / n [Newcombe 1998, method 3], exactly 0 or 1 where k is 0 or n."""
+    z, p = NORMAL_975, k / n
+    denominator = 2 * (n + z**2)
+    centre = (2 * n * p + z**2) / denominator
+    delta = z / denominator * sqrt(4 * n * p * (1 - p) + z**2)
+    return 0.0 if k == 0 else centre - delta, 1.0 if k == n else centre + delta
 
 
 def paper_row(row: PaperRow, measure: str) -> Row:
@@ -102,6 +128,7 @@ def paper_row(row: PaperRow, measure: str) -> Row:
         data=row.dataset,
         method=row.method,
         classifier="",
+        kind="",
         source="paper",
         trained_on=row.trained_on,
         layers="",
@@ -125,15 +152,10 @@ def paper_row(row: PaperRow, measure: str) -> Row:
     )
 
 
-def family(protocol: str) -> str:
-    """The table that measurements by a protocol belong to, if there is one of that name."""
-    return protocol.split("/")[0]
-
-
 def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
-    """What makes a measurement this one and no other, in plain values: all but time, seconds, versions, machine.
+    """What tells a measurement from others, in plain values: all but time, seconds, versions, machine.
 
-    `without`: settings of the representation to leave out, for records that are to differ in these alone.
+    `without`: settings of the representation to leave out, for records that differ in these alone.
     """
     settings = {name: value for name, value in record.representation.items() if name not in without}
     return [
@@ -143,7 +165,7 @@ def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
 
 
 def newest(records: list[Record]) -> list[Record]:
-    """Of records of the same measurement only the newest, oldest first."""
+    """The newest record of every measurement, oldest first."""
     by_identity: dict[str, Record] = {}
     for record in records:
         key = json.dumps(identity(record), sort_keys=True)
@@ -153,22 +175,14 @@ def newest(records: list[Record]) -> list[Record]:
 
 
 def whole(record: Record) -> bool:
-    """Whether the record is of all the layers that the weights have: others belong to the study of layers."""
+    """Whether the features are of all the layers that the weights have; others belong to the study of layers."""
     return "layer_range" not in record.representation
-
-
-def full_method(record: Record) -> str:
-    """The method, with layers and number of features where the network is not complete."""
-    layers, _, in_all = record.layers.partition(" of ")
-    if not in_all or layers == f"1-{in_all}" or (layers, in_all) == ("1", "1"):
-        return record.method
-    return f"{record.method}, layers {layers} ({record.n_features:,} features)"
 
 
 def table_rows(records: list[Record], table: str) -> list[Row]:
     """The rows of a table: the paper's in its order, then the measured ones; by protocol, data set, labels and rate."""
-    measure = METRICS[table]
-    mine = [r for r in newest(records) if family(r.protocol) == table and whole(r)]
+    measure = metric_of(table)
+    mine = [r for r in newest(records) if facts_of(r).dataset == table and whole(r)]
     rows = [paper_row(row, measure) for row in paper_rows(table)]
     rows += sorted(
         (measured_row(r, measure) for r in mine),

@@ -2,12 +2,10 @@
 
 from pathlib import Path
 
-from repr_eval.datasets import METRICS
 from repr_eval.records import Record, locked_records
-from repr_eval.reporting import ablations, methods, overview
+from repr_eval.reporting import ablations, methods, overview, tables
 from repr_eval.reporting.figures import layers_figure, methods_figure, save_figure
-from repr_eval.reporting.render import to_csv, to_markdown
-from repr_eval.reporting.rows import table_rows
+from repr_eval.reporting.rows import metric_of, table_names, table_rows
 from repr_eval.system.files import write_text
 
 
@@ -23,18 +21,18 @@ def write_reports(folder: str | Path) -> list[Path]:
 
 def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
     written = []
-    for table, measure in METRICS.items():
-        rows = table_rows(records, table)
+    for table in table_names():
+        rows, measure = table_rows(records, table), metric_of(table)
         if any(row.source == "measured" for row in rows):
-            written += _write_both(folder / table, to_csv(rows, measure), to_markdown(rows, measure))
+            written += _write_both(folder / table, tables.to_csv(rows, measure), tables.to_markdown(rows, measure))
     return written
 
 
 def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
     written: list[Path] = []
     everything: list[methods.Compared] = []
-    for table, measure in METRICS.items():
-        lines = methods.compared(records, table)
+    for table in table_names():
+        lines, measure = methods.compared(records, table), metric_of(table)
         if not lines:
             continue
         everything += lines
@@ -42,9 +40,9 @@ def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
         written += _write_both(stem, methods.to_csv(lines), methods.to_markdown(lines, measure))
         written.append(stem.with_suffix(".png"))
         save_figure(methods_figure(lines, measure), written[-1])
-    if table := overview.to_markdown(everything):
+    if text := overview.to_markdown(everything):
         written.append(folder / "overview.md")
-        write_text(written[-1], table)
+        write_text(written[-1], text)
     return written
 
 

@@ -17,6 +17,7 @@ from repr_eval.gan.networks import GRID
 from repr_eval.representations.base import Description
 from repr_eval.representations.discriminator import pooled
 from repr_eval.representations.fitted import TRAINED_ON, Fitted
+from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import epoch_order, generator_for
 
 WATCHED = 50  # steps from one look at the loss to the next
@@ -149,7 +150,7 @@ class AutoencoderFeatures(Fitted):
         description = Description(
             method=method,
             trained_on=TRAINED_ON,
-            layers=f"1-{len(maps)} of {len(maps)}",
+            layers=Layers(1, len(maps), len(maps)),
             n_features=sum(counts),
             max_units=max(maps),
             settings=described,

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from repr_eval.gan.networks import GRID
+from repr_eval.representations.layers import Layers
 
 CPU = torch.device("cpu")
 
@@ -23,10 +24,11 @@ class Description:
 
     method: str
     trained_on: str
-    layers: str  # e.g. "1-6 of 6", "-" for none
+    layers: Layers | str  # numbered layers; or the names of others, "-" for none
     n_features: int
     max_units: int | None  # of the widest layer
     settings: dict[str, Any] = field(default_factory=dict)  # everything that decides the features but the images
+    untrained: bool = False  # random weights: a control
     # For a network whose layers can be told apart, and for all its layers together:
     layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
     layers_in_all: int | None = None  # of the architecture, of which some may be absent
@@ -61,7 +63,7 @@ class Description:
             return self
         counts = self.layer_features[first - 1 : last]
         return replace(
-            self, layers=named_layers(first, last, self.layers_in_all or present), n_features=sum(counts),
+            self, layers=Layers(first, last, self.layers_in_all or present), n_features=sum(counts),
             max_units=max(counts) // GRID**2, settings=self.settings | {"layer_range": [first, last]},
             layer_features=(),
         )  # fmt: skip
@@ -69,11 +71,6 @@ class Description:
     def columns(self, first: int, last: int) -> slice:
         """The columns of layers `first` to `last` among the features of all layers."""
         return slice(sum(self.layer_features[: first - 1]), sum(self.layer_features[:last]))
-
-
-def named_layers(first: int, last: int, in_all: int) -> str:
-    """What `Description.layers` says of layers `first` to `last` (from 1) of `in_all`."""
-    return f"{first}-{last} of {in_all}" if first < last else f"{first} of {in_all}"
 
 
 class Representation(Protocol):

@@ -14,10 +14,11 @@ from torch.nn import functional as F
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import GRID, Discriminator, initialise
 from repr_eval.gan.recipes import PAPER
-from repr_eval.gan.weights import WeightsInfo, load_discriminator, weights_hash
-from repr_eval.representations.base import Description, named_layers
+from repr_eval.gan.weights import UNTRAINED, WeightsInfo, load_discriminator, weights_hash
+from repr_eval.representations.base import Description
 from repr_eval.representations.batch_norm import BN_BATCH, BN_MODES, recompute_statistics
 from repr_eval.representations.batched import Batched, check_size, to_network
+from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import generator_for
 from repr_eval.system.ranks import ALONE, Ranks
 
@@ -64,13 +65,14 @@ class DiscriminatorFeatures(Batched):
         self.description = Description(
             method=method,
             trained_on=trained_on,
-            layers=named_layers(1, network.layers, in_all),
+            layers=Layers(1, network.layers, in_all),
             n_features=n_features(network),
             max_units=max(maps),
             settings=settings,
             layer_features=tuple(count * GRID**2 for count in maps),
             layers_in_all=in_all,
             fitted_on="bn_images" if bn == "recomputed" else None,
+            untrained=trained_on == UNTRAINED,
         )
 
     def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
@@ -99,7 +101,7 @@ def untrained(arch: str, width: float, seed: int, **options: Any) -> Discriminat
     network = Discriminator(architecture_named(arch), width)
     initialise(network, generator_for(seed, "init-d"))
     method = f"untrained discriminator ({arch}, width {width:g}, seed {seed})"
-    return DiscriminatorFeatures(network.eval(), method, "nothing", **options)
+    return DiscriminatorFeatures(network.eval(), method, UNTRAINED, **options)
 
 
 def from_weights(path: Path, method: str | None = None, **options: Any) -> DiscriminatorFeatures:

@@ -44,6 +44,7 @@ from repr_eval.representations.exemplar_views import (
     transformed,
 )
 from repr_eval.representations.fitted import TRAINED_ON, Fitted, of_size
+from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
@@ -190,8 +191,8 @@ class ExemplarCNN(Fitted):
         }  # fmt: skip
         description = Description(
             method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on=TRAINED_ON,
-            layers="1-3 of 3", n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units),
-            settings=described,
+            layers=Layers(1, 3, 3),
+            n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units), settings=described,
         )  # fmt: skip
         super().__init__(description, PATCH, device, progress)
 

@@ -21,6 +21,7 @@ from tqdm import tqdm
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
 from repr_eval.representations.fitted import TRAINED_ON, Fitted
+from repr_eval.representations.layers import Layers
 from repr_eval.system.parallel import parallel_map
 
 PATCH = 6
@@ -138,7 +139,7 @@ class KMeans(StandardisedSums):
         description = Description(
             method=f"1-layer K-means, {k:,} centroids",
             trained_on=TRAINED_ON,
-            layers="1 of 1",
+            layers=Layers(1, 1, 1),
             n_features=4 * k,
             max_units=k,
             settings=settings,

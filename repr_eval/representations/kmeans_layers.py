@@ -38,7 +38,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from repr_eval.representations.base import Description, named_layers
+from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
 from repr_eval.representations.fitted import TRAINED_ON, of_size
 from repr_eval.representations.kmeans import (
@@ -52,6 +52,7 @@ from repr_eval.representations.kmeans import (
     random_patches,
     whitening,
 )
+from repr_eval.representations.layers import Layers
 
 THRESHOLD = 0.25  # of a response
 BLOCK = 2000  # patches at a time [released code]
@@ -251,7 +252,7 @@ class KMeansLayers(StandardisedSums):
             "neighbourhood": 2, "threshold": THRESHOLD, "contrast": CONTRAST, "whitening": WHITENING,
             "variables_scale": VARIABLE_SPREAD, "features_pooling": "sum 2x2", "seed": seed,
         }  # fmt: skip
-        layers = named_layers(1, len(counts), len(counts))
+        layers = Layers(1, len(counts), len(counts))
         super().__init__(
             Description(
                 method=method,

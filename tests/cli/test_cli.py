@@ -28,13 +28,13 @@ from scipy.io import savemat
 import repr_eval
 from repr_eval.classifiers.named import CLASSIFIERS
 from repr_eval.classifiers.neighbours import NearestNeighbours
-from repr_eval.cli import COMMANDS, jobs, main, report
+from repr_eval.cli import COMMANDS, jobs, main
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import Discriminator, Generator, initialise
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
-from repr_eval.reporting import render, write
+from repr_eval.reporting import tables, write
 from repr_eval.reporting.rows import Row
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations import named
@@ -673,9 +673,11 @@ def repr_eval_process(*arguments: str, **environment: str) -> subprocess.Popen[s
 
 
 def test_records_without_a_table_are_named(job: Path, tmp_path: Path) -> None:
-    append_record(tmp_path, dataclasses.replace(read_records(job / "results")[0], protocol="elsewhere/own/1"))
+    append_record(
+        tmp_path, dataclasses.replace(read_records(job / "results")[0], protocol="elsewhere/own/1", facts=None)
+    )
     result = run("table", "--out", tmp_path)
-    assert result.exit_code == 1
+    assert result.exit_code == 1, result.output
     assert f"{tmp_path}: holds no record of a protocol that has a table" in result.stderr
 
 
@@ -690,7 +692,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(monkeypatch: pytest.MonkeyPat
     def printing(*_: object) -> None:
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
-    monkeypatch.setattr(report, "write_reports", printing)
+    monkeypatch.setattr(write, "write_reports", printing)
     result = run("table", "--out", tmp_path)
     assert (result.exit_code, result.stderr) == (1, "")
 
@@ -781,8 +783,8 @@ def test_tables_written_at_once_miss_no_record(job: Path, tmp_path: Path, monkey
             others[0].join(timeout=0.3)  # it has to wait for this one, or else would be done by then
         return to_csv(rows, measure)
 
-    to_csv = render.to_csv
-    monkeypatch.setattr(write, "to_csv", interrupted)
+    to_csv = tables.to_csv
+    monkeypatch.setattr(tables, "to_csv", interrupted)
     write_reports(tmp_path)
     others[0].join()
     assert {row["record"] for row in rows_of(tmp_path / "svhn.csv")} == {first.id, second.id, ""}

@@ -15,7 +15,8 @@ from test_records_tables import record
 from repr_eval.records import Record, append_record
 from repr_eval.reporting.ablations import batch_norm_study, layer_study, to_markdown
 from repr_eval.reporting.figures import layers_figure
-from repr_eval.reporting.rows import full_method, table_rows
+from repr_eval.reporting.render import method_words
+from repr_eval.reporting.rows import measured_row, table_rows
 from repr_eval.reporting.write import write_reports
 
 WHOLE = 4
@@ -50,7 +51,7 @@ def test_layers_together_and_alone() -> None:
         of_layers(1, 1, [0, 0], labels=5), of_layers(1, 1, [0, 0], seed=5), record(),
     ]  # fmt: skip
     study = layer_study(records)
-    assert [one.row.layers for one in study] == ["1 of 6", "1-3 of 6", "2 of 6", "2-3 of 6"]
+    assert [str(one.row.layers) for one in study] == ["1 of 6", "1-3 of 6", "2 of 6", "2-3 of 6"]
     assert [(one.first_layer, one.last_layer) for one in study] == [(1, 1), (1, 3), (2, 2), (2, 3)]
     assert [one.row.rate for one in study] == pytest.approx([0.22, 0.52, 0.32, 0.42])
     assert [one.row.std_of_draws for one in study] == pytest.approx([0.02 * 2**0.5] * 4)
@@ -72,10 +73,9 @@ def test_of_the_same_layers_the_newest_counts() -> None:
 def test_parts_of_networks_stay_out_of_the_main_table_and_first_layers_say_so() -> None:
     records = [of_layers(1, 4, [60, 62]), of_layers(1, 3, [50, 54]), of_layers(2, 2, [30, 34])]
     rows = [row for row in table_rows(records, "cifar10") if row.source == "measured"]
-    assert [row.method for row in rows] == ["DCGAN (width 1), layers 1-4 (4,000 features)"]
-    assert full_method(record()) == "DCGAN (width 1)"
-    assert full_method(record(layers="-")) == "DCGAN (width 1)"
-    assert full_method(record(layers="1 of 1")) == "DCGAN (width 1)"
+    assert [method_words(row) for row in rows] == ["DCGAN (width 1), layers 1-4 (4,000 features)"]
+    for complete in ("1-6 of 6", "-", "1 of 1"):
+        assert method_words(measured_row(record(layers=complete), "accuracy")) == "DCGAN (width 1)"
 
 
 def test_batch_norm_statistics_side_by_side() -> None:

@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 from test_records_tables import record
 
+from repr_eval import records
+from repr_eval.classifiers.base import kind_of
+from repr_eval.classifiers.l2svm import L2_SVM
 from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
 from repr_eval.images import house_numbers
 from repr_eval.protocols import results
-from repr_eval.records import L2_SVM_NAME, Record, append_record
-from repr_eval.reporting import methods, overview, rows
+from repr_eval.records import L2_SVM_NAME, Record, append_record, facts_of
+from repr_eval.reporting import overview
 from repr_eval.reporting.figures import methods_figure
 from repr_eval.reporting.methods import compared, to_markdown
 from repr_eval.reporting.published import counterpart
@@ -187,7 +190,7 @@ def test_published_figures_by_settings() -> None:
     assert counterpart(full, n, KMEANS, "kNN", True) is None
     assert counterpart(full, n, {"representation": "exemplar"}, L2_SVM_NAME, True) is None
     pixels = {"representation": "pixels"}
-    supervised = counterpart("svhn/few-labels/1", 1000, pixels, "supervised CNN (an arch)", True)
+    supervised = counterpart("svhn/few-labels/1", 1000, pixels, "supervised CNN", True)
     assert supervised is not None
     assert supervised.accuracy == pytest.approx(0.7113)
     assert counterpart(full, n, SHIPPED, L2_SVM_NAME, False) is None
@@ -223,11 +226,14 @@ def test_what_is_compared_can_be_made() -> None:
 
 
 def test_no_published_figure_stands_beside_drawn_digits() -> None:
-    assert methods.GENERATED == house_numbers.NAME
-    # Names that tables spell out, since they do without torch.
-    assert f"/{results.OWN_GRID}" == methods.OWN_GRID_SUFFIX
-    assert NEAREST_NEIGHBOURS.name.startswith(overview.NEIGHBOURS)
-    assert supervised_cnn(0).name.startswith(rows.SUPERVISED_PREFIX)
+    # Names that records and tables spell out, since they do without torch.
+    assert records._GENERATED == house_numbers.NAME
+    assert f"/{results.OWN_GRID}" == records._OTHER_GRID
+    assert kind_of(NEAREST_NEIGHBOURS) == overview.NEIGHBOURS
+    assert kind_of(L2_SVM) == L2_SVM_NAME
+    cnn = supervised_cnn(0)
+    facts = facts_of(record(classifier=cnn.name))
+    assert (facts.classifier, facts.needs) == (kind_of(cnn), cnn.needs)
     drawn = {"name": f"{house_numbers.NAME} (SVHN layout)", "train_fingerprint": "a", "test_fingerprint": "b"}
     about = {"protocol": "svhn/few-labels/1", "labels": 1000, "trained_on": "SVHN", "dataset": drawn}
     (line,) = compared([measured([95], SHIPPED, **about)], "svhn")

@@ -17,12 +17,12 @@ import pytest
 from repr_eval.datasets import METRICS
 from repr_eval.records import FILE, Record, append_record, locked_records, read_records
 from repr_eval.reporting.published import PAPER_ROWS
-from repr_eval.reporting.render import to_csv, to_markdown
 from repr_eval.reporting.rows import (
     measured_row,
     newest,
     table_rows,
 )
+from repr_eval.reporting.tables import to_csv, to_markdown
 from repr_eval.reporting.write import write_reports
 from repr_eval.system.provenance import commit, machine, versions
 
@@ -276,7 +276,7 @@ def test_a_row_says_what_its_record_says() -> None:
     assert (row.protocol, row.data, row.method, row.source) == (
         "cifar10/per-class/1", "CIFAR-10", "DCGAN (width 1)", "measured",
     )  # fmt: skip
-    assert (row.layers, row.features, row.max_units, row.labels) == ("1-6 of 6", 28_672, 512, 4_000)
+    assert (row.layers, row.features, row.max_units, row.labels) == ((1, 6, 6), 28_672, 512, 4_000)
     assert (row.C, row.C_at_edge, row.seconds, row.record) == (1e-4, False, 33.75, record().id)
 
 

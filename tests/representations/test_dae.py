@@ -96,7 +96,7 @@ def test_two_sizes(size: str, maps: tuple[int, ...]) -> None:
     assert size in description.method
     assert description.n_features == 16 * sum(maps)
     assert description.layer_features == tuple(16 * m for m in maps)
-    assert (description.layers, description.max_units) == ("1-3 of 3", maps[-1])
+    assert (str(description.layers), description.max_units) == ("1-3 of 3", maps[-1])
     assert description.settings["seed"] == 3
     assert description.settings["maps"] == list(maps)
     assert (description.settings["corruption"], description.settings["level"]) == ("masking", 0.25)

@@ -54,7 +54,7 @@ def test_number_of_features_at_width_1(arch: str, size: int, number: int, layers
     assert features.shape == (1, number)
     assert np.isfinite(features).all()
     description = representation.description
-    assert (description.n_features, description.layers, description.max_units) == (number, layers, max_units)
+    assert (description.n_features, str(description.layers), description.max_units) == (number, layers, max_units)
 
 
 def test_first_layers_alone_have_fewer_features() -> None:
@@ -63,7 +63,7 @@ def test_first_layers_alone_have_fewer_features() -> None:
     four = DiscriminatorFeatures(
         Discriminator(architecture_named("dcgan32"), 0.05, layers=4), "four", "nothing", "running", progress=False
     )
-    assert four.description.layers == "1-4 of 6"
+    assert str(four.description.layers) == "1-4 of 6"
     assert filled(four, pictures(2)).shape == (2, four.description.n_features) == (2, (6 + 6 + 13 + 13) * 16)
 
 
@@ -229,7 +229,7 @@ def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> Non
     np.testing.assert_array_equal(part, np.concatenate(layers[first - 1 : last], 1))
     chosen = description.of_layers(first, last)
     assert (chosen.n_features, chosen.settings["layers"]) == (part.shape[1], 6)
-    assert chosen.layers == (f"{first}-{last} of 6" if first < last else f"{first} of 6")
+    assert str(chosen.layers) == (f"{first}-{last} of 6" if first < last else f"{first} of 6")
     assert chosen.max_units == max(layer.shape[1] for layer in layers[first - 1 : last]) // 16
     if (first, last) == (1, 6):
         assert chosen == description

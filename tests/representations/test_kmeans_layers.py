@@ -211,7 +211,7 @@ def test_a_single_layer_is_that_of_its_patches() -> None:
     halves = (slice(0, 8), slice(8, 15))
     sums = torch.cat([maps[:, r][:, :, c].sum((1, 2)) for r in halves for c in halves], 1).numpy()
     np.testing.assert_allclose(out, (sums - sums.mean(0)) / np.sqrt(sums.var(0) + 0.01), atol=1e-3)
-    assert (model.description.layers, model.description.n_features) == ("1 of 1", 48)
+    assert (str(model.description.layers), model.description.n_features) == ("1 of 1", 48)
 
 
 def test_the_sizes_say_what_they_are() -> None:
@@ -222,7 +222,7 @@ def test_the_sizes_say_what_they_are() -> None:
     said = published.description
     assert said.method == "3-layer K-means, learned RF, 1,600 + 3,200 + 3,200 maps, 32,000 features"
     assert small.description.method == "3-layer K-means, learned RF, 800 + 1,600 + 1,600 maps, 16,000 features"
-    assert (said.layers, said.n_features, said.max_units) == ("1-3 of 3", 32_000, 3200)
+    assert (str(said.layers), said.n_features, said.max_units) == ("1-3 of 3", 32_000, 3200)
     assert SIZES["published"].sides(32) == (27, 8, 3)
     assert json.loads(json.dumps(said.settings)) == said.settings
     assert said.settings["seed"] == 3

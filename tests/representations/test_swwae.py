@@ -148,7 +148,7 @@ def test_two_sizes(size: str, maps: tuple[int, ...]) -> None:
     assert "without dropout" in description.method
     assert description.n_features == 16 * sum(maps)
     assert description.layer_features == tuple(16 * m for m in maps)
-    assert (description.layers, description.max_units) == ("1-4 of 4", maps[-1])
+    assert (str(description.layers), description.max_units) == ("1-4 of 4", maps[-1])
     settings = description.settings
     assert (settings["lambda_rec"], settings["lambda_m"], settings["dropout"]) == (1.0, 0.2, 0.0)
     a, b, c, d = maps

@@ -33,7 +33,7 @@ class SupervisedCNN:
     One network after another is trained, on all cores or the device; a training is only ever handed its own rows.
     """
 
-    setting = "configuration"
+    kind, setting = "supervised CNN", "configuration"
     needs = "images"
 
     def __init__(self, search: Search, seed: int, precision: str = "fp32", device: torch.device | None = None):
@@ -46,7 +46,7 @@ class SupervisedCNN:
         self.arch = architecture_named(search.arch)
         words = [search.arch, f"{search.configurations} configurations"]
         words += [search.size] * (search.size != "published") + [precision] * (precision != "fp32")
-        self.name = f"supervised CNN ({', '.join(words)})"
+        self.name = f"{self.kind} ({', '.join(words)})"
         self.grid: tuple[float, ...] | None = tuple(float(number) for number in range(search.configurations))
         tried = [asdict(configuration(seed, number, search.mirror)) for number in range(search.configurations)]
         self.settings: dict[str, Any] = {"seed": seed, "precision": precision} | asdict(search)
