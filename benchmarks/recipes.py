@@ -32,8 +32,8 @@ from repr_eval.gan.recipes import CONTRASTIVE, PAPER, RECIPES, VIEWS, Recipe
 from repr_eval.gan.run_folder import DISCRIMINATOR, TrainingFailed
 from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings, settings_from_json
 from repr_eval.gan.training import train
+from repr_eval.gan.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.gan.weights import load_discriminator
-from repr_eval.images.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, untrained
 from repr_eval.system.provenance import commit, machine, versions

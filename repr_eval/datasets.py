@@ -1,5 +1,7 @@
 """The labelled data sets: one row each. Adding one is a loader (a module of `repr_eval.images`) and a row here.
 
+Protocols, tables, training, `doctor` and the choices on the command line read what they need to know from the row.
+
 A loader is imported when its row is used, so that tables and help texts do without it.
 """
 
@@ -22,6 +24,14 @@ class Dataset:
     metric: str  # that heads its tables: "accuracy" or "error"
     arch: str  # of the supervised control, a row of gan.networks.ARCHITECTURES
     has_files: bool = True  # whether it is looked for in a data folder; else it comes with a package
+    per_class: int | None = None  # labels a class in its protocol by class, unless others are asked for; None: has none
+    # What `doctor` reports of a set with files: what it is called, the folder at or below another that holds it (by
+    # its names alone), these names in words, and the command that evaluates on so many training and test images.
+    title: str = ""
+    find: Callable[[Path], Path | None] | None = None
+    layout: str = ""
+    command: str = ""
+    n_images: tuple[int, int] = (0, 0)
 
 
 def _cifar10(root: "DataRoot", download: bool) -> "LabelledImages":
@@ -30,10 +40,22 @@ def _cifar10(root: "DataRoot", download: bool) -> "LabelledImages":
     return load_cifar10(root, download=download)
 
 
+def _find_cifar10(folder: Path) -> Path | None:
+    from repr_eval.images.cifar10 import found_in
+
+    return found_in(folder)
+
+
 def _svhn(root: "DataRoot", download: bool) -> "LabelledImages":
     from repr_eval.images.svhn import load_svhn
 
     return load_svhn(root, download=download)
+
+
+def _find_svhn(folder: Path) -> Path | None:
+    from repr_eval.images.svhn import found_in
+
+    return found_in(folder)
 
 
 def _digits(root: "DataRoot", download: bool) -> "LabelledImages":
@@ -45,9 +67,30 @@ def _digits(root: "DataRoot", download: bool) -> "LabelledImages":
 DATASETS = {
     dataset.key: dataset
     for dataset in (
-        Dataset("cifar10", _cifar10, metric="accuracy", arch="dcgan32"),
-        Dataset("svhn", _svhn, metric="error", arch="dcgan32-svhn"),
-        Dataset("digits", _digits, metric="accuracy", arch="dcgan32-svhn", has_files=False),
+        Dataset(
+            "cifar10",
+            _cifar10,
+            metric="accuracy",
+            arch="dcgan32",
+            per_class=400,
+            title="CIFAR-10",
+            find=_find_cifar10,
+            layout="cifar-10-batches-py/ or {train,test}/<class>/*.png",
+            command="cifar10-svm",
+            n_images=(50_000, 10_000),
+        ),
+        Dataset(
+            "svhn",
+            _svhn,
+            metric="error",
+            arch="dcgan32-svhn",
+            title="SVHN layout",
+            find=_find_svhn,
+            layout="train_32x32.mat and test_32x32.mat",
+            command="svhn",
+            n_images=(73_257, 26_032),
+        ),
+        Dataset("digits", _digits, metric="accuracy", arch="dcgan32-svhn", has_files=False, per_class=10),
     )
 }
 
@@ -59,19 +102,19 @@ def dataset_named(key: str) -> Dataset:
     return DATASETS[key]
 
 
-def load_dataset(key: str, data_dir: str | Path | None = None, download: bool = False) -> "LabelledImages":
+def load_dataset(key: str, data_dir: str | Path | None = None, download: bool | None = None) -> "LabelledImages":
     """The data set called `key`, from `data_dir`, $REPR_EVAL_DATA or the cache folder.
 
-    `download` fetches a missing one; into the cache folder that is done in any case. Raises ValueError where it is not
-    found, or is broken.
+    `download` fetches a missing one; None: only into the cache folder. Raises ValueError where it is not found, or is
+    broken.
     """
     from repr_eval.images.data_dir import DataRoot, data_root
 
     row = dataset_named(key)
     if not row.has_files:
-        return row.load(DataRoot(Path(), own=False, why="comes with a package"), download)
+        return row.load(DataRoot(Path(), own=False, why="comes with a package"), False)
     root = data_root(Path(data_dir) if data_dir is not None else None)
-    return row.load(root, download or root.own)
+    return row.load(root, root.own if download is None else download)
 
 
 class _Metrics(Mapping[str, str]):

@@ -7,17 +7,14 @@ from pathlib import Path
 
 import torch
 
+from repr_eval.datasets import DATASETS
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import Discriminator
 from repr_eval.gan.pretrained import manifest
-from repr_eval.images import cifar10, svhn
 from repr_eval.images.data_dir import DataRoot, cache_folder
 from repr_eval.representations.discriminator import n_features
 from repr_eval.svm.products import library
 from repr_eval.system.provenance import machine, versions
-
-# Jobs by images (training, test): what `fits` is about.
-_JOBS = {"cifar10-svm": (50_000, 10_000), "svhn": (73_257, 26_032)}
 
 
 def memory_bytes() -> tuple[int, int]:
@@ -42,12 +39,10 @@ def report(root: DataRoot, out: Path) -> Iterator[str]:
     free = shutil.disk_usage(_existing(store)).free
     yield f"disk: {free / 1e9:.1f} GB free for features in {store}; records and tables go to {out}"
     yield f"data: looked for in {root.path} ({root.why})"
-    for name, find, layout in (
-        ("CIFAR-10", cifar10.found_in, "cifar-10-batches-py/ or {train,test}/<class>/*.png"),
-        ("SVHN layout", svhn.found_in, "train_32x32.mat and test_32x32.mat"),
-    ):
-        where = find(root.path)
-        yield f"  {name}: " + (f"in {where}" if where else f"not found ({layout}); --download fetches it")
+    for row in DATASETS.values():
+        if row.find:
+            where = row.find(root.path)
+            yield f"  {row.title}: " + (f"in {where}" if where else f"not found ({row.layout}); --download fetches it")
     yield from _weights()
     yield from _jobs(available, free)
 
@@ -72,14 +67,16 @@ def _weights() -> Iterator[str]:
 
 def _jobs(available: int, free: int) -> Iterator[str]:
     d = n_features(Discriminator(architecture_named("dcgan32")))
-    for job, (train, test) in _JOBS.items():
-        disk = (train + test) * d * 2
+    for row in DATASETS.values():
+        if not row.has_files:
+            continue  # small
+        disk = sum(row.n_images) * d * 2
         # The memory map is cached as far as memory reaches; what must be there is blocks, scores, weights and networks.
         memory = 2 * 10**9
         fits = memory <= available and disk <= free
         slow = "" if disk <= available else ", slowly: the features are larger than the memory that caches them"
         yield (
-            f"{job} with {d:,} features: {disk / 1e9:.1f} GB of disk, {memory / 1e9:.0f} GB of memory and "
+            f"{row.command} with {d:,} features: {disk / 1e9:.1f} GB of disk, {memory / 1e9:.0f} GB of memory and "
             f"{disk / 1e9:.1f} GB to cache them: " + (f"fits{slow}" if fits else "does not fit")
         )
 

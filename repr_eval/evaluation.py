@@ -3,8 +3,6 @@
 import json
 import shlex
 import sys
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,16 +22,15 @@ from repr_eval.protocols.results import Outcome
 from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
-from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.base import Representation
 from repr_eval.representations.extraction import Extracted, extract
+from repr_eval.representations.given import Given
 from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
-from repr_eval.representations.own_network.network import FunctionFeatures, Network
+from repr_eval.representations.own_network.network import Network
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.system.ranks import ALONE, Ranks
-
-Images = np.ndarray  # uint8 [N, S, S, 3]
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ class Result:
 
 
 def evaluate(
-    representation: Representation | Callable[[Images], np.ndarray] | str | Path,
+    representation: object,
     protocol: Protocol,
     *,
     classifier: Classifier | None = None,
@@ -113,51 +110,53 @@ def evaluate(
 ) -> Result:
     """Measure `representation` by `protocol`.
 
-    `representation`: a function of images uint8 [N, S, S, 3] to features float [N, D]; an `nn.Module`, whose output
-    counts (`repr_eval.Network` takes layers and says how images are normalised); an object of the suite's
-    (`repr_eval.KMeans`, ...); a weights file; or a name ("imagenet-contrastive-w0.5", "random",
-    "pixels", "kmeans-1600", ...). `classifier` takes the place of the protocol's. `data` must be of the protocol's data
-    set; by default it is loaded, from `data_dir` or the usual places. `out` is the folder that the record is added to;
-    None writes none. `store` is the folder of stored features (default: in the cache folder), `precision` the type in
-    which they are stored and read, float16 or float32; features of a plain function are not kept, since nothing tells
-    for sure what it computes. `layers` (first, last): the features of these layers alone. `device` is that of names;
-    objects have their own.
+    `representation`: a function of images uint8 [N, S, S, 3] to features float [N, D]; an object with `fit` and
+    `transform`; an `nn.Module`, whose output counts (`repr_eval.Network` takes layers and says how images are
+    normalised); an object of the suite's (`repr_eval.KMeans`, ...); a weights file; or a name
+    ("imagenet-contrastive-w0.5", "random", "pixels", "kmeans-1600", ...). `classifier` takes the place of the
+    protocol's. `data` must be of the protocol's data set; by default it is loaded, from `data_dir` or the usual places.
+    `out` is the folder that the record is added to; None writes none. `store` is the folder of stored features
+    (default: in the cache folder), `precision` the type in which they are stored and read, float16 or float32; features
+    of what does not describe itself are not kept (`repr_eval.given`). `layers` (first, last): the features of these
+    layers alone. `device` is that of names; objects have their own.
 
     Raises ValueError on data of another data set, features that are not finite, classes without images, ...
     """
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
     checked = as_representation(representation, protocol.seed, device)
-    if layers:
-        checked.description.of_layers(*layers)  # before the hours, not after them
+    check_layers(checked, layers)  # before the hours, not after them
     if data is None:
         data = load_dataset(protocol.dataset, data_dir)
-    with tempfile.TemporaryDirectory() as temporary:
-        is_function = callable(representation) and not isinstance(representation, nn.Module)
-        lasting = temporary if is_function else store
-        folder = Path(lasting) if lasting is not None else cache_folder() / "features"
-        features = seen_through(data, checked, protocol, folder, precision)
-        if layers:
-            features = features.of_layers(*layers)
-        return measure(features, protocol, Path(out) if out is not None else None, command)
+    folder = Path(store) if store is not None else cache_folder() / "features"
+    features = seen_through(data, checked, protocol, folder, precision, layers)
+    return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
-def as_representation(
-    representation: Representation | Callable[[Images], np.ndarray] | str | Path, seed: int, device: str = "auto"
-) -> Representation:
+def as_representation(representation: object, seed: int, device: str = "auto") -> Representation | Given:
     """The representation that a name, a weights file, a function or an object stands for."""
     if isinstance(representation, str | Path):
         return representation_named(str(representation), seed=seed, device=chosen_device(device))
+    if isinstance(representation, type):
+        raise ValueError(f"{representation.__name__} is a class; give an object of it, {representation.__name__}(...)")
     if hasattr(representation, "description"):
         return representation  # type: ignore[return-value]
     if isinstance(representation, nn.Module):
         return Network(representation, device=chosen_device(device))
-    if callable(representation) and not isinstance(representation, type):
-        return FunctionFeatures(representation)
+    if callable(representation) or (hasattr(representation, "fit") and hasattr(representation, "transform")):
+        return Given(representation)
     raise ValueError(
-        f"representation is {type(representation).__name__}; needs a function of images, a repr_eval representation "
-        "an nn.Module, a weights file or a name"
+        f"representation is {type(representation).__name__}; needs a function of images, an object with fit and "
+        "transform, an nn.Module, a repr_eval representation, a weights file or a name"
     )
+
+
+def check_layers(representation: Representation | Given, layers: tuple[int, int] | None) -> None:
+    """ValueError where the representation has no such layers."""
+    if layers and isinstance(representation, Given):
+        raise ValueError(f"layers {layers[0]}-{layers[1]}: {representation.name} has no layers to choose from")
+    if layers and not isinstance(representation, Given):
+        representation.description.of_layers(*layers)
 
 
 def check_data(data: LabelledImages, protocol: Protocol) -> None:
@@ -170,24 +169,36 @@ def check_data(data: LabelledImages, protocol: Protocol) -> None:
 
 
 def seen_through(
-    data: LabelledImages, representation: Representation, protocol: Protocol, store: Path, precision: str,
-    ranks: Ranks = ALONE,
+    data: LabelledImages, representation: Representation | Given, protocol: Protocol, store: Path,
+    precision: str = "float16", layers: tuple[int, int] | None = None, ranks: Ranks = ALONE,
 ) -> Extracted:  # fmt: skip
-    """What the protocol's classifier gets: features of both splits or, where it needs images, the images."""
+    """What the protocol's classifier gets of `data`: features of both splits or, where it needs images, the images.
+
+    Several ranks share the extraction; each gets the result.
+    """
     check_data(data, protocol)
     check_classes(data)
-    if protocol.classifier.needs == "features":
-        return extract(representation, data, store, precision, ranks)
-    description = representation.description
-    if description.settings.get("representation") != "pixels":
-        raise ValueError(f"{protocol.classifier.name} is trained on the images themselves: give it pixels")
+    if protocol.classifier.needs == "images":
+        return _images(data, representation, protocol.classifier, precision)
+    if isinstance(representation, Given):
+        return representation.extracted(data, precision)
+    features = extract(representation, data, store, precision, ranks)
+    return features.of_layers(*layers) if layers else features
+
+
+def _images(
+    data: LabelledImages, representation: Representation | Given, classifier: Classifier, precision: str
+) -> Extracted:
+    """The images themselves, described as the pixels that they are."""
+    if isinstance(representation, Given) or representation.description.settings.get("representation") != "pixels":
+        raise ValueError(f"{classifier.name} is trained on the images themselves: give it pixels")
     return Extracted(
         data=data,
-        description=description,
+        description=representation.description,
         train=data.train.images,
         test=data.test.images,
         precision=precision,
-        device=str(getattr(protocol.classifier, "device", None) or "cpu"),
+        device=_device_of(classifier),
         seconds=0.0,
     )
 
@@ -208,37 +219,50 @@ def recorded(
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,
-        protocol.n_draws, protocol.seed, _stored(description, protocol, precision),
+        protocol.n_draws, protocol.seed, _stored(description.settings, precision),
         data.train.fingerprint, data.test.fingerprint,
     )  # fmt: skip
     newest = None
     for record in known_records(out):
-        settings = {**record.representation}
-        if protocol.classifier.needs == "images":
-            settings.pop("stored_as", None)  # of older records, whose pixels were stored as features
         its = (
             record.protocol, record.classifier, record.classifier_settings, record.labels, len(record.test_correct),
-            record.seed, settings, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
+            record.seed, record.representation, record.dataset["train_fingerprint"], record.dataset["test_fingerprint"],
         )  # fmt: skip
         newest = record if its == wanted else newest
     return newest
 
 
-def _stored(description: Description, protocol: Protocol, precision: str) -> dict[str, Any]:
-    """What a record says of the representation: its settings, and the type of stored features."""
-    return description.settings | ({"stored_as": precision} if protocol.classifier.needs == "features" else {})
+def _stored(settings: dict[str, Any], precision: str) -> dict[str, Any]:
+    """What a record says of the representation: its settings, and the type of stored features.
+
+    The type belongs to a measurement's identity (`reporting.rows.identity`), and stays in it where the classifier gets
+    images, of which it changes nothing: older records gave that classifier stored pixels, which say the images exactly.
+    """
+    return settings | {"stored_as": precision}
 
 
 def measure(features: Extracted, protocol: Protocol, out: Path | None, command: str | None = None) -> Result:
-    """Run the protocol on what `seen_through` gives; the record is added to the folder `out`, if there is one."""
+    """Run the protocol on extracted features; the record is added to the folder `out`, if there is one."""
     data = features.data
-    outcome = protocol.run(Features(features.train, data.train.labels), Features(features.test, data.test.labels))
+    check_data(data, protocol)
+    train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
+    outcome = protocol.run(train, test)
     record = _record(features, protocol, outcome)
     lists = save_lists(out / "draws", outcome.lists) if out is not None else digest_of(outcome.lists)
     record = replace(record, lists_sha256=lists, command=command or shlex.join(sys.argv))
     if out is not None:
         append_record(out, record)
     return Result(record)
+
+
+def devices_used(features: Extracted, classifier: Classifier) -> str:
+    """Where features are made and classifiers trained: "cpu" unless one of the two is elsewhere."""
+    both = (features.device, _device_of(classifier))
+    return " and ".join(dict.fromkeys(device for device in both if device != "cpu")) or "cpu"
+
+
+def _device_of(classifier: Classifier) -> str:
+    return str(getattr(classifier, "device", None) or "cpu")
 
 
 def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record:
@@ -252,7 +276,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record
         layers=str(description.layers),
         n_features=description.n_features,
         max_units=description.max_units,
-        representation=_stored(description, protocol, features.precision),
+        representation=_stored(description.settings, features.precision),
         labels=outcome.labels,
         seed=protocol.seed,
         lists_sha256="",
@@ -271,7 +295,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record
             "test": round(outcome.test_seconds, 1),
         },
         versions=versions(),
-        machine=machine(features.device),
+        machine=machine(devices_used(features, protocol.classifier)),
         commit=commit(),
         command="",
         facts=_facts(features, protocol),

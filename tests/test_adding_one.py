@@ -11,7 +11,10 @@ import pytest
 import repr_eval as rv
 from repr_eval.classifiers import base
 from repr_eval.classifiers.base import Features, Fold, Validation
-from repr_eval.datasets import DATASETS, Dataset
+from repr_eval.cli import COMMANDS
+from repr_eval.datasets import DATASETS, Dataset, load_dataset
+from repr_eval.gan.architectures import ARCHITECTURES
+from repr_eval.images.data_dir import MissingData
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.protocols.base import AllLabels, PerClass
 from repr_eval.protocols.cifar10 import low_labels
@@ -132,3 +135,45 @@ def test_a_method(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     result = rv.evaluate("halved", rv.Digits(draws=1), out=tmp_path)
     assert result.record.method == "halved pixels"
     assert result.record.representation["representation"] == "halved pixels"
+
+
+# A method without a row: anything with fit and transform.
+
+
+class RowMeans:
+    method_name = "means of rows, centred"
+
+    def fit(self, images: np.ndarray) -> "RowMeans":
+        self.mean = images.mean((0, 2, 3))
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        return (images.mean((2, 3)) - self.mean) / 50
+
+
+def test_objects_need_no_row(tmp_path: Path) -> None:
+    protocol = PerClass(5, 2, dataset="stripes", classifier=NearestMean())
+    result = rv.evaluate(RowMeans(), protocol, data=load_stripes(), out=tmp_path)
+    assert read_records(tmp_path) == [result.record]
+    assert result.record.protocol == "stripes/per-class/1"
+    assert str(result).startswith("stripes, 10 labels, means of rows, centred, 32 features, nearest mean: test acc")
+
+
+@pytest.mark.parametrize("key", DATASETS)
+def test_a_row_tells_the_truth(key: str, tmp_path: Path) -> None:
+    row = DATASETS[key]
+    assert row.key == key
+    assert row.metric in ("accuracy", "error")
+    assert row.arch in ARCHITECTURES
+    own = {"cifar10": rv.CIFAR10PerClass(), "digits": rv.Digits()}.get(key)
+    assert row.per_class == (own and own.per_class)
+    if row.has_files:
+        assert row.find is not None
+        assert row.find(tmp_path) is None
+        assert row.command in COMMANDS
+        assert row.title
+        assert row.layout
+        with pytest.raises(MissingData):
+            load_dataset(key, tmp_path, download=False)
+    else:
+        assert load_dataset(key, tmp_path).dataset == key

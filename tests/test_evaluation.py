@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import repr_eval as rv
+from repr_eval.evaluation import seen_through
 from repr_eval.images.labelled import LabelledImages, make_split
+from repr_eval.protocols.base import Digits
+from repr_eval.representations.pixels import Pixels
 
 
 def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
@@ -14,5 +16,5 @@ def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
     split = make_split(images, np.full(4, 7))
     data = LabelledImages("sevens", split, split, tuple("0123456789"), verified=False, dataset="digits")
     with pytest.raises(ValueError, match="sevens: all 4 training images are of class 7; two classes are needed"):
-        rv.evaluate(rv.Pixels(), rv.Digits(), data=data, out=tmp_path / "out", store=tmp_path)
+        seen_through(data, Pixels(), Digits(), tmp_path)
     assert not list(tmp_path.iterdir())

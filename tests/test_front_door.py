@@ -124,14 +124,35 @@ def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.rglob("*.npy"))  # of a plain function no features are kept
 
 
-def test_functions_with_other_closures_are_not_confused() -> None:
-    def scaled(power: float) -> float:
+def test_functions_are_known_by_their_features_alone() -> None:
+    """Name, source and what they answer on the whole are alike; the order of the features differs."""
+
+    def settings(step: int) -> dict[str, object]:
         def features(images: np.ndarray) -> np.ndarray:
-            return np.asarray(mine(images)[:, : int(power)], float)
+            return mine(images)[:, ::step]
 
-        return rv.evaluate(features, rv.Digits(draws=1)).accuracy
+        return rv.evaluate(features, rv.Digits(draws=1)).record.representation
 
-    assert scaled(3) != scaled(48)
+    assert settings(1) == settings(1)
+    assert settings(1) != settings(-1)
+
+
+class Centred:
+    """What scikit-learn's users would write: no description, no names."""
+
+    def fit(self, images: np.ndarray) -> "Centred":
+        self.mean = mine(images).mean(0)
+        return self
+
+    def transform(self, images: np.ndarray) -> np.ndarray:
+        return mine(images) - self.mean
+
+
+def test_an_object_with_fit_and_transform(tmp_path: Path) -> None:
+    result = rv.evaluate(Centred(), rv.Digits(draws=2), out=tmp_path)
+    assert (result.record.method, result.record.trained_on) == ("Centred", "the training images")
+    assert 0.6 < result.accuracy < 1
+    assert not list(tmp_path.rglob("*.npy"))
 
 
 def test_a_table_for_notebooks_is_escaped() -> None:
@@ -149,6 +170,9 @@ def test_a_table_for_notebooks_is_escaped() -> None:
     ("representation", "message"),
     [
         (3, "representation is int; needs a function of images"),
+        (rv.Pixels, r"Pixels is a class; give an object of it, Pixels\(\.\.\.\)"),
+        (lambda images: mine(images) / len(images), "other features in another batch"),
+        (lambda images: 1e3 * mine(images), "the features of image 0 hold NaN or infinity as float16"),
         (nn.Linear(2, 2), "Linear fails on 4 images of 32x32"),
         ("nonsense", "no weights called 'nonsense'"),
         (lambda images: images[:, 0, 0, 0], r"gives uint8 \[\d+\]"),
@@ -157,7 +181,7 @@ def test_a_table_for_notebooks_is_escaped() -> None:
 )
 def test_what_cannot_be_evaluated(representation: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        rv.evaluate(representation, rv.Digits(draws=1))  # type: ignore[arg-type]
+        rv.evaluate(representation, rv.Digits(draws=1))
 
 
 # Nothing can be said beside the thing.
@@ -191,14 +215,18 @@ def test_the_name_of_the_record_is_the_protocols() -> None:
     assert AllLabels(dataset="cifar10").name == rv.CIFAR10().name  # it is the same protocol
     with pytest.raises(FrozenInstanceError):
         rv.CIFAR10().seed = 3  # type: ignore[misc]
+    with pytest.raises(TypeError, match="Mine has its own run: it needs its own kind"):
+        type("Mine", (AllLabels,), {"run": lambda self, train, test, progress=True: None})
+    with pytest.raises(TypeError, match=r"the kind 'per-class/1' is that of .*\.PerClass; choose another"):
+        type("Mine", (AllLabels,), {"kind": "per-class/1"})
 
 
 def test_the_device_of_the_record_is_the_one_used() -> None:
-    class Elsewhere(rv.Pixels):
-        device = torch.device("meta")
-
-    assert rv.evaluate(mine, rv.Digits(draws=1)).record.machine.endswith("cpu")
-    assert rv.evaluate(Elsewhere(), rv.Digits(draws=1)).record.machine.endswith("meta")
+    elsewhere = rv.Pixels()
+    elsewhere.device = torch.device("meta")
+    assert rv.evaluate("pixels", rv.Digits(draws=1)).record.machine.endswith("cpu")
+    assert rv.evaluate(mine, rv.Digits(draws=1)).record.machine.endswith("device not said")  # a function runs anywhere
+    assert rv.evaluate(elsewhere, rv.Digits(draws=1)).record.machine.endswith("meta")
     assert "device" in inspect.signature(rv.evaluate).parameters  # of names alone:
     assert rv.evaluate(rv.Pixels(), rv.Digits(draws=1), device="nonsense").record.machine.endswith("cpu")
 
@@ -207,6 +235,8 @@ def test_the_device_of_the_record_is_the_one_used() -> None:
     ("make", "message"),
     [
         (lambda: rv.CIFAR10(seed=-1), "seed -1 is negative"),
+        (lambda: rv.CIFAR10(seed=0.5), "seed 0.5: must be a whole number"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate(mine, rv.Digits(), layers=(1, 2)), "layers 1-2: mine has no layers to choose from"),
         (lambda: rv.Digits(grid=()), "grid: holds no value"),
         (lambda: rv.evaluate(mine, rv.Digits(per_class=1)), "1 label a class"),
         (lambda: rv.evaluate(mine, rv.Digits(draws=0)), "0 draws: needs at least 1"),

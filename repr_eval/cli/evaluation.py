@@ -12,8 +12,7 @@ from repr_eval.cli import options
 from repr_eval.cli.checks import check
 from repr_eval.cli.evaluation_options import ALL, DATA, EVALUATION, HEADINGS, LAYERS
 from repr_eval.cli.headings import HeadedCommand
-
-PER_CLASS, PER_CLASS_DRAWS = 400, 10  # a class, and draws of them [paper, table 1]
+from repr_eval.datasets import DATASETS
 
 
 @click.command("cifar10-svm", cls=HeadedCommand, headings=HEADINGS)
@@ -41,7 +40,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     from repr_eval.cli import jobs
     from repr_eval.protocols.base import CIFAR10, CIFAR10PerClass
 
-    few = CIFAR10PerClass(labels_per_class or PER_CLASS, draws or PER_CLASS_DRAWS)
+    few = CIFAR10PerClass(labels_per_class or CIFAR10PerClass.per_class, draws or CIFAR10PerClass.draws)
     if everything:
         jobs.run_all([few] if labels_per_class else [CIFAR10(), few], settings)
     else:
@@ -104,7 +103,11 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
 
 @click.command("layers", cls=HeadedCommand, headings=HEADINGS)
 @click.option(
-    "--data", type=click.Choice(["cifar10", "digits"]), default="cifar10", show_default=True, help="The data set."
+    "--data",
+    type=click.Choice([row.key for row in DATASETS.values() if row.per_class]),
+    default="cifar10",
+    show_default=True,
+    help="The data set.",
 )
 @click.option(
     "--labels-per-class", type=click.IntRange(2), help="Labelled images of each class. Default: 400; with digits 10."
@@ -125,21 +128,20 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     check(settings)
     from repr_eval.cli import jobs
     from repr_eval.evaluation import measure
-    from repr_eval.protocols.base import CIFAR10PerClass, Digits, Protocol
+    from repr_eval.protocols.base import PerClass
 
-    few: Protocol = CIFAR10PerClass(labels_per_class or PER_CLASS, draws)
-    if data == "digits":
-        few = Digits(labels_per_class or 10, draws)
-    job = jobs.job_of(few, settings)
+    per_class = labels_per_class or DATASETS[data].per_class
+    assert per_class is not None  # of every choice of --data
+    job = jobs.job_of(PerClass(per_class, draws, dataset=data), settings)
     count = len(job.representation.description.layer_features)
     if not count:
         option = "encoder" if settings["encoder"] else "weights"
         raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
     if job.protocol.classifier.needs != "features":
         raise ValueError(f"--classifier {settings['classifier']}: has no layers of features to choose from")
-    features = jobs.shared_extraction(job, jobs.loaded(data, settings))
+    features = jobs.extracted(job, jobs.loaded(data, settings))
     if features is None:
-        return
+        return  # the first rank goes on alone
     for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
         part = features.of_layers(first, last)
         click.echo(measure(part, job.protocol, job.out, job.command))

@@ -17,7 +17,7 @@ from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
 from repr_eval.datasets import dataset_named, load_dataset
-from repr_eval.evaluation import Result, measure, recorded, seen_through
+from repr_eval.evaluation import Result, check_layers, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
@@ -42,9 +42,9 @@ class Job:
 
     representation: Representation
     protocol: Protocol
-    out: Path  # of records and index lists
-    store: Path  # of features
-    precision: str  # of stored features
+    out: Path
+    store: Path
+    precision: str
     layers: tuple[int, int] | None
     command: str
 
@@ -73,30 +73,36 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
 def run(protocol: Protocol, settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
     job = job_of(protocol, settings)
-    if _measure(job, loaded(protocol.dataset, settings)):
-        reports(settings["out"])
+    check_layers(job.representation, job.layers)
+    if features := extracted(job, loaded(protocol.dataset, settings)):
+        click.echo(measure(features, job.protocol, job.out, job.command))
+        reports(job.out)
 
 
 def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
     """`protocols` with every method of the comparison and every classifier, but for what is recorded."""
     job_of(protocols[0], _compared(*COMPARED[0], settings))  # what is wrong is said before data is loaded, or fetched
     known_records(settings["out"])  # ... and with the records, before anything is measured
-    data, ranks = loaded(protocols[0].dataset, settings), current()
+    data = loaded(protocols[0].dataset, settings)
     failed = []
     for weights, classifier in COMPARED:
         for protocol in protocols:
             try:
-                new = _measure_once(_in_comparison(protocol, classifier), data, weights, classifier, settings)
+                job = _compared_job(protocol, weights, classifier, settings)
+                if record := recorded(data, job.representation, job.protocol, job.out, job.precision):
+                    click.echo(f"recorded: {Result(record)}")
+                    continue
+                features = extracted(job, data)
+                if features is None:
+                    return  # the ranks have shared this extraction and left; the first goes on alone
+                click.echo(measure(features, job.protocol, job.out, job.command))
             except BrokenPipeError:
                 raise
             except (ValueError, OSError, MemoryError, RuntimeError) as error:  # torch's of memory is the last
                 failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
-            if new and not ranks.first:
-                return  # the first rank has gone on alone
-            if new:
-                reports(settings["out"])
+            reports(settings["out"])
     if failed:
         raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
 
@@ -108,22 +114,15 @@ def _in_comparison(protocol: Protocol, classifier: str) -> Protocol:
     return replace(protocol, draws=SUPERVISED_DRAWS)  # type: ignore[call-arg]
 
 
-def _measure_once(
-    protocol: Protocol, data: LabelledImages, weights: str | None, classifier: str, settings: dict[str, Any]
-) -> bool:
-    """Measure one method of the comparison, unless it is recorded: then False."""
+def _compared_job(protocol: Protocol, weights: str | None, classifier: str, settings: dict[str, Any]) -> Job:
+    """The job of one method of the comparison."""
+    protocol = _in_comparison(protocol, classifier)
     method_settings = _compared(weights, classifier, settings)
     added = ["--weights", method_settings["weights"]] if weights else []
     if is_untrained(weights):
         added += ["--arch", method_settings["arch"], "--width", f"{method_settings['width']:g}"]
     words = [*_given(), *_words_of(protocol), *added, "--classifier", classifier]
-    job = job_of(protocol, method_settings, words)
-    record = recorded(data, job.representation, job.protocol, job.out, job.precision)
-    if record:
-        click.echo(f"recorded: {Result(record)}")
-        return False
-    _measure(job, data)
-    return True
+    return job_of(protocol, method_settings, words)
 
 
 def _words_of(protocol: Protocol) -> list[str]:
@@ -152,23 +151,10 @@ def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) ->
     return method_settings
 
 
-def _measure(job: Job, data: LabelledImages) -> bool:
-    """Measure, record and print; False on all ranks but the first."""
-    if job.layers:
-        job.representation.description.of_layers(*job.layers)  # before the hours, not after them
-    features = shared_extraction(job, data)
-    if features is None:
-        return False
-    if job.layers:
-        features = features.of_layers(*job.layers)
-    click.echo(measure(features, job.protocol, job.out, job.command))
-    return True
-
-
-def shared_extraction(job: Job, data: LabelledImages) -> Extracted | None:
-    """What the classifier gets, made by all ranks, which then leave: the first goes on alone, the others get None."""
+def extracted(job: Job, data: LabelledImages) -> Extracted | None:
+    """What the job's classifier gets of `data`; None on all ranks but the first, which only share the extraction."""
     ranks = current()
-    features = seen_through(data, job.representation, job.protocol, job.store, job.precision, ranks)
+    features = seen_through(data, job.representation, job.protocol, job.store, job.precision, job.layers, ranks)
     ranks.wait()
     leave()
     return features if ranks.first else None
@@ -176,7 +162,7 @@ def shared_extraction(job: Job, data: LabelledImages) -> Extracted | None:
 
 def loaded(dataset: str, settings: dict[str, Any]) -> LabelledImages:
     """The data set called `dataset`, from where `settings` say; it may be a download."""
-    data = load_dataset(dataset, settings.get("data_dir"), settings.get("download", False))
+    data = load_dataset(dataset, settings.get("data_dir"), settings.get("download") or None)
     if data.remark:
         click.echo(f"note: the data is {data.name}: {data.remark}", err=True)
     return data

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from repr_eval.gan.start import Start
-    from repr_eval.images.unlabelled import UnlabelledImages
+    from repr_eval.gan.unlabelled import UnlabelledImages
 
 
 class _Signals:
@@ -93,7 +93,7 @@ def train_gan(
     if start:
         start.check(asked_for)
     # All that can be wrong without the images is said before they are read, which takes a while.
-    from repr_eval.images.unlabelled import check_source
+    from repr_eval.gan.unlabelled import check_source
 
     check_source(data)
     from repr_eval.gan.run_folder import check_folder
@@ -175,7 +175,7 @@ def finish_gan(
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
     settings = read_settings(run / SETTINGS)
-    from repr_eval.images.unlabelled import check_source
+    from repr_eval.gan.unlabelled import check_source
 
     check_source(data)
     from repr_eval.gan.finish import begin_decay
@@ -197,7 +197,7 @@ def finish_gan(
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> "UnlabelledImages":
     """The images to train on; of several ranks the first packs a folder, before the others read what it packed."""
-    from repr_eval.images.unlabelled import unlabelled_images
+    from repr_eval.gan.unlabelled import unlabelled_images
 
     ranks = current()
     if not ranks.first:

@@ -12,6 +12,8 @@ from repr_eval.classifiers.l2svm import L2_SVM
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.protocols.results import Outcome, named
 
+_KINDS: dict[str, str] = {}  # kind of protocol -> the class whose name it is
+
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(ABC):
@@ -30,7 +32,19 @@ class Protocol(ABC):
     kind: ClassVar[str]  # its frozen name, without the data set's
     own_grid: ClassVar[tuple[float, ...]]  # of C
 
+    def __init_subclass__(cls) -> None:
+        """TypeError where a class would measure something else under the name of another, or takes its name."""
+        changed = [name for name in ("run", "own_grid") if name in cls.__dict__]
+        if changed and "kind" not in cls.__dict__:
+            raise TypeError(f"{cls.__name__} has its own {' and '.join(changed)}: it needs its own kind, as 'mine/1'")
+        if "kind" in cls.__dict__:
+            where = f"{cls.__module__}.{cls.__qualname__}"
+            if _KINDS.setdefault(cls.kind, where) != where:
+                raise TypeError(f"{cls.__name__}: the kind {cls.kind!r} is that of {_KINDS[cls.kind]}; choose another")
+
     def __post_init__(self) -> None:
+        if isinstance(self.seed, bool) or not isinstance(self.seed, int):
+            raise ValueError(f"seed {self.seed!r}: must be a whole number")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
         if self.grid is not None and not self.grid:

@@ -9,7 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from repr_eval.images.scale import to_unit
-from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.base import CPU, Description, Representation
 from repr_eval.system.ranks import ALONE, Ranks
 
 
@@ -25,8 +25,7 @@ class Batched(Representation, ABC):
     input_size: int | None  # side of the images it takes; None for any
 
     def __init__(self, device: torch.device | None, progress: bool):
-        if device is not None:
-            self.device = device
+        self.device = device or CPU
         self.progress = progress
 
     def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:

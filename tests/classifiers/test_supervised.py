@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+import repr_eval as rv
 from repr_eval.classifiers.base import Features
 from repr_eval.classifiers.supervised import classifier as classifier_module
 from repr_eval.classifiers.supervised.classifier import SupervisedCNN, images_of, supervised_cnn
@@ -35,11 +37,16 @@ from repr_eval.classifiers.supervised.search import (
     Search,
     configuration,
 )
+from repr_eval.evaluation import recorded
 from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.weights import weights_hash
+from repr_eval.images.labelled import LabelledImages, Split
+from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass
 from repr_eval.protocols.cifar10 import all_labels, low_labels
 from repr_eval.protocols.svhn import few_labels
+from repr_eval.records import Record, read_records
+from repr_eval.representations.pixels import Pixels
 from repr_eval.system.random_streams import dropped
 
 TINY = Search("tiny", "dcgan32-svhn", 0.1, False, 3, 2, epochs=8)
@@ -338,3 +345,38 @@ def test_impossible_choices_are_refused() -> None:
         supervised_cnn(0, "dcgan64")
     with pytest.raises(ValueError, match="'fp8'; choose fp32 or bf16"):
         supervised_cnn(0, precision="fp8")
+
+
+def test_records_of_the_control_are_known_again() -> None:
+    """Committed records, whose images were stored as features, are of the same measurements as those of today."""
+    folder = Path(__file__).parents[2] / "benchmarks" / "results"
+    found = [record for record in read_records(folder) if record.classifier.startswith("supervised")]
+    assert len(found) > 1
+    for record in found:
+        train, test = (_blank(record, split) for split in ("train", "test"))
+        data = LabelledImages(record.dataset["name"], train, test, classes=(), verified=True)
+        dataset = record.protocol.partition("/")[0]
+        size = record.classifier_settings["size"]
+        cnn = supervised_cnn(record.seed, record.classifier_settings["arch"], size)
+        draws = len(record.test_correct)
+        protocol = {
+            "cifar10/all-labels/1": CIFAR10(seed=record.seed),
+            "cifar10/per-class/1": CIFAR10PerClass(record.labels // 10, draws, seed=record.seed),
+            "svhn/few-labels/1": SVHN(record.labels, draws, seed=record.seed),
+        }[record.protocol].with_classifier(cnn)
+        assert protocol.dataset == dataset
+        again = recorded(data, Pixels(), protocol, folder)
+        assert again is not None
+        assert again.test_correct == record.test_correct
+
+
+def test_a_new_record_of_the_control_takes_the_place_of_an_old_one() -> None:
+    record = rv.evaluate("pixels", rv.Digits(5, draws=1), classifier=tiny()).record
+    assert record.representation == Pixels().description.settings | {"stored_as": "float16"}
+    assert (record.n_features, record.method, record.seconds["features"]) == (3072, "raw pixels", 0)
+
+
+def _blank(record: Record, split: str) -> Split:
+    """As many labels, of ten classes, and the fingerprint of a record's split."""
+    labels = np.arange(record.dataset[f"n_{split}"]) % 10
+    return Split(np.empty((0, 32, 32, 3), np.uint8), labels, record.dataset[f"{split}_fingerprint"], "")

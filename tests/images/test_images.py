@@ -19,14 +19,15 @@ import pytest
 from PIL import Image
 from scipy.io import loadmat, savemat
 
-from repr_eval.images import cifar10, svhn, unlabelled
+from repr_eval.datasets import DATASETS
+from repr_eval.gan.unlabelled import unlabelled_images
+from repr_eval.images import cifar10, svhn
 from repr_eval.images.cifar10 import CLASSES, load_cifar10
 from repr_eval.images.data_dir import DataRoot, MissingData, data_root
 from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.images.svhn import load_svhn, read_mat
-from repr_eval.images.unlabelled import unlabelled_images
 from repr_eval.system import torchvision_import
 from repr_eval.system.torchvision_import import torchvision_datasets
 
@@ -570,7 +571,7 @@ def test_named_sets_give_their_training_images_only(mats: Path, tmp_path: Path, 
         "svhn": load_svhn(root_at(mats)),
         "cifar10": load_cifar10(root_at(tmp_path)),
     }
-    assert set(expected) == set(unlabelled.NAMES)
+    assert set(expected) == set(DATASETS)
     for name, found in expected.items():
         given = unlabelled_images(name, 32, tmp_path)
         np.testing.assert_array_equal(given.images, found.train.images)

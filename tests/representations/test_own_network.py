@@ -510,7 +510,7 @@ def test_a_function_at_hand_is_known_by_its_source(monkeypatch: pytest.MonkeyPat
 
 
 def test_what_is_no_network_or_function_at_hand_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"^3 is int; needs a function of images alone$"):
+    with pytest.raises(ValueError, match=r"^3 is int; needs an nn\.Module or a function of images alone$"):
         FunctionFeatures(3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^pool 'conv': needs a list of names, \['conv'\]$"):
         Network(planted().network, pool="conv")

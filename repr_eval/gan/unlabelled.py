@@ -8,11 +8,8 @@ from tokenize import TokenError
 
 import numpy as np
 
-from repr_eval.images.data_dir import data_root
-from repr_eval.images.labelled import LabelledImages
+from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.images.pack import pack
-
-NAMES = ("cifar10", "svhn", "digits")
 
 
 @dataclass(frozen=True)
@@ -29,11 +26,11 @@ def unlabelled_images(
 ) -> UnlabelledImages:
     """The images that `data` names, of `size` x `size` pixels.
 
-    A folder of images is packed once, into `cache`. Of a named set only the *training* images are used. Raises
-    ValueError on what is missing, empty, of another size or not of that form.
+    A folder of images is packed once, into `cache`. Of a row of `DATASETS` only the *training* images are used.
+    Raises ValueError on what is missing, empty, of another size or not of that form.
     """
-    if data in NAMES:
-        return _named(data, size, data_dir)
+    if data in DATASETS:
+        return _training_images(data, size, data_dir)
     check_source(data)
     path = Path(data)
     if path.is_dir():
@@ -45,31 +42,16 @@ def unlabelled_images(
 
 def check_source(data: str) -> None:
     """Raise a ValueError where `data` names no images: no data set, file or folder."""
-    if data not in NAMES and not (Path(data).is_dir() or Path(data).is_file()):
-        raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(NAMES)}")
+    if data not in DATASETS and not (Path(data).is_dir() or Path(data).is_file()):
+        raise ValueError(f"{data}: no such file or folder, nor one of {', '.join(DATASETS)}")
 
 
-def _named(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
+def _training_images(name: str, size: int, data_dir: Path | None) -> UnlabelledImages:
     if size != 32:
         raise ValueError(f"{name} has 32x32 images; this architecture needs {size}x{size}")
-    data = _labelled(name, data_dir)
+    data = load_dataset(name, data_dir, download=False)
     digest = hashlib.sha256(data.train.images.tobytes()).hexdigest()
     return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
-
-
-def _labelled(name: str, data_dir: Path | None) -> LabelledImages:
-    """The data set called `name`; its loader is imported here, since each needs a large package of its own."""
-    if name == "digits":
-        from repr_eval.images.handwritten import load_handwritten_digits
-
-        return load_handwritten_digits()
-    if name == "cifar10":
-        from repr_eval.images.cifar10 import load_cifar10
-
-        return load_cifar10(data_root(data_dir))
-    from repr_eval.images.svhn import load_svhn
-
-    return load_svhn(data_root(data_dir))
 
 
 def read_packed(path: Path, size: int) -> UnlabelledImages:
