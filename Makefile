@@ -22,7 +22,9 @@ demo: setup
 	$(RUN) digits --out $(DEMO)
 	$(RUN) digits --out $(DEMO) --weights pixels
 	$(RUN) table --out $(DEMO)
-	@echo "tables: $(DEMO)/digits.csv, $(DEMO)/digits.md; samples: $(DEMO)/gan/samples/"
+	@echo "tables: $(DEMO)/digits.csv, $(DEMO)/digits.md, $(DEMO)/digits-methods.md, $(DEMO)/overview.md"
+	@echo "picture: $(DEMO)/digits-methods.png; records: $(DEMO)/records.jsonl"
+	@echo "weights: $(DEMO)/gan/discriminator.safetensors; samples: $(DEMO)/gan/samples/"
 
 lint: setup
 	$(VENV)/bin/ruff check .

@@ -60,10 +60,9 @@ class Score:
 
 def proxy(representation: Representation, data: ProxyData) -> Score:
     """What was counted on the held-out images."""
-    adapted = representation.adapted(data.images[data.statistics], "proxy")
     needed = np.union1d(data.draws, data.held_out)
     X = np.empty((len(needed), representation.description.n_features), np.float16)
-    adapted.fill(data.images[needed], X)
+    representation.fit(data.images[data.statistics]).transform(data.images[needed], out=X)
     draws, held_out = (np.searchsorted(needed, rows) for rows in (data.draws, data.held_out))
     y = data.labels[needed]
     validation = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)

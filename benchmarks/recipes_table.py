@@ -3,6 +3,7 @@
 import itertools
 import json
 from dataclasses import asdict
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER
+from repr_eval.reporting.render import Column, to_csv, to_markdown
 from repr_eval.system.files import replacing, write_text
 
 PAPERS, NO_VIEW = json.loads(json.dumps(asdict(PAPER))), asdict(Augmentation())  # as a record has them
@@ -80,41 +82,53 @@ def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
     return pd.DataFrame(rows).sort_values(order, ascending=[True, True, False], ignore_index=True)
 
 
+def _score(row: dict[str, Any]) -> float | str:
+    return f"failed: {row['failed']}" if row["failed"] else 100 * row["accuracy"]
+
+
+COLUMNS = (
+    Column("recipe", itemgetter("recipe")),
+    Column("width", itemgetter("width"), "g", right=True),
+    Column("precision", itemgetter("precision")),
+    Column("seed", itemgetter("seed"), right=True),
+    Column("images seen", itemgetter("images_seen"), ",", right=True),
+    Column("validation accuracy %, 400 labels a class", _score, ".2f", right=True),
+    Column("C", itemgetter("C"), "g", right=True),
+    Column("images/s", itemgetter("images_a_second"), ".0f", right=True),
+    Column("images/CPU s", itemgetter("images_a_cpu_second"), ".0f", right=True),
+    Column("what differs from the paper's", itemgetter("choices")),
+)
+COLUMNS_OVER_SEEDS = (
+    Column("recipe", itemgetter("recipe")),
+    Column("width", itemgetter("width"), "g", right=True),
+    Column("images seen", itemgetter("images_seen"), ",", right=True),
+    Column("precision", itemgetter("precision")),
+    Column("seeds", itemgetter("seeds"), right=True),
+    Column("validation accuracy %, mean of seeds", itemgetter("mean"), ".2f", right=True),
+    Column("std of seeds", itemgetter("std"), ".2f", right=True),
+)
+
+
 def markdown(table: pd.DataFrame) -> str:
     """The frame as Markdown; accuracies in percent."""
-    lines = [
-        "| recipe | width | precision | seed | images seen | validation accuracy %, 400 labels a class | C | images/s "
-        "| images/CPU s | what differs from the paper's |",
-        "|---|---:|---|---:|---:|---:|---:|---:|---:|---|",
-    ]
-    for row in table.to_dict("records"):
-        score = f"failed: {row['failed']}" if row["failed"] else f"{100 * row['accuracy']:.2f}"
-        rate, rate_of_core, C = (
-            "" if pd.isna(row[name]) else f"{row[name]:{form}}"
-            for name, form in (("images_a_second", ".0f"), ("images_a_cpu_second", ".0f"), ("C", "g"))
-        )
-        lines.append(
-            f"| {row['recipe']} | {row['width']:g} | {row['precision']} | {row['seed']} | {row['images_seen']:,} "
-            f"| {score} | {C} | {rate} | {rate_of_core} "
-            f"| {row['choices']} |"
-        )
-    return "\n".join(lines) + "\n"
+    return to_markdown(COLUMNS, table.to_dict("records"))
+
+
+def as_csv(table: pd.DataFrame) -> str:
+    """The frame as CSV; accuracies are fractions, numbers to six digits."""
+    return to_csv([Column(name, itemgetter(name)) for name in table.columns], table.to_dict("records"))
 
 
 def over_seeds(table: pd.DataFrame) -> str:
     """As Markdown: mean and standard deviation (n - 1) over the seeds, of what was measured with several."""
-    groups = table[table.accuracy.notna()].groupby(["width", "images_seen", "recipe", "precision"])
-    lines = [
-        "| recipe | width | images seen | precision | seeds | validation accuracy %, mean of seeds | std of seeds |",
-        "|---|---:|---:|---|---:|---:|---:|",
+    names = ["width", "images_seen", "recipe", "precision"]
+    rows = [
+        dict(zip(names, group, strict=True))
+        | {"seeds": runs.seed.nunique(), "mean": 100 * runs.accuracy.mean(), "std": 100 * runs.accuracy.std()}
+        for group, runs in table[table.accuracy.notna()].groupby(names)
+        if runs.seed.nunique() > 1
     ]
-    for (width, seen, recipe, precision), runs in groups:
-        if runs.seed.nunique() > 1:
-            lines.append(
-                f"| {recipe} | {width:g} | {seen:,} | {precision} | {runs.seed.nunique()} "
-                f"| {100 * runs.accuracy.mean():.2f} | {100 * runs.accuracy.std():.2f} |"
-            )
-    return "\n".join(lines) + "\n"
+    return to_markdown(COLUMNS_OVER_SEEDS, rows)
 
 
 def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
@@ -151,7 +165,7 @@ def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
 def write(records: Path, folder: Path, names: tuple[str, ...]) -> None:
     """recipes.csv, recipes.md and recipes.png in `folder`."""
     table = frame(read(records))
-    write_text(folder / "recipes.csv", table.to_csv(index=False, float_format="%.6g"))
+    write_text(folder / "recipes.csv", as_csv(table))
     write_text(folder / "recipes.md", f"{markdown(table)}\n### Over seeds\n\n{over_seeds(table)}")
     with replacing(folder / "recipes.png") as partial:
         curves(table, names).savefig(partial, dpi=120)

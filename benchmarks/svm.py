@@ -23,7 +23,6 @@ import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS, Task
 from benchmarks.svm_report import write_report
-from repr_eval.extraction import Folders, features_of
 from repr_eval.images.cifar10 import load_cifar10
 from repr_eval.images.data_dir import cache_folder, data_root
 from repr_eval.representations.discriminator import untrained
@@ -116,18 +115,20 @@ def _measure(task: Task, folder: Path) -> None:
 
 
 def _features(data_dir: Path | None, store: Path) -> Path:
-    """The folder with links to the stored features and the labels; made at the first run."""
+    """The folder of features and labels; made at the first run."""
     folder = store / "benchmark-svm"
     if (folder / "complete").exists():
         return folder
     folder.mkdir(parents=True, exist_ok=True)
     data = load_cifar10(data_root(data_dir))
-    representation = untrained("dcgan32", 1.0, 0).adapted(data.train.images, data.train.fingerprint)
+    representation = untrained("dcgan32", 1.0, 0).fit(data.train.images)
     for name, split in (("train", data.train), ("test", data.test)):
-        X = features_of(split, representation, Folders(store, store)).X
         np.save(folder / f"{name}-y.npy", split.labels)
-        (folder / f"{name}-X.npy").unlink(missing_ok=True)
-        (folder / f"{name}-X.npy").symlink_to(Path(str(X.filename)).resolve())  # type: ignore[union-attr]
+        shape = (len(split.labels), representation.description.n_features)
+        (folder / f"{name}-X.npy").unlink(missing_ok=True)  # a link, if an older version made it
+        X = np.lib.format.open_memmap(folder / f"{name}-X.npy", "w+", np.float16, shape)
+        representation.transform(split.images, out=X)
+        X.flush()
     (folder / "complete").touch()
     return folder
 

@@ -1,9 +1,8 @@
 """Tables and plot of the L2-SVM's benchmark, from the stored measurements alone."""
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.svm_contenders import CONTENDERS
-from repr_eval.reporting.render import markdown_line
+from repr_eval.reporting.render import Column, to_csv, to_markdown
 from repr_eval.system.files import write_text
 
 Result = dict[str, Any]
@@ -145,19 +144,17 @@ def exponent_rows(results: list[Result]) -> list[Row]:
 def markdown(rows: list[Row]) -> str:
     if not rows:
         return "not measured\n"
-    columns = list(rows[0])
-    lines = [markdown_line(columns), "|" + "---|" * len(columns)]
-    lines += [markdown_line(row.get(column) for column in columns) for row in rows]
-    return "\n".join(lines) + "\n"
+    return to_markdown([Column(name, partial(_text, name)) for name in rows[0]], rows)
 
 
 def as_csv(results: list[Result]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
-    for result in results:
-        writer.writerow([json.dumps(v) if isinstance(v := result.get(c, ""), list) else v for c in CSV_COLUMNS])
-    return text.getvalue()
+    """The measurements as CSV, numbers to the last digit."""
+    return to_csv([Column(name, partial(_text, name)) for name in CSV_COLUMNS], results)
+
+
+def _text(name: str, result: dict[str, Any]) -> str | None:
+    value = result.get(name)
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def plot(results: list[Result], path: Path) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from repr_eval.evaluation import Result, evaluate
     from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass, Digits
     from repr_eval.reporting.write import write_reports as report
-    from repr_eval.representations.kmeans import KMeansFeatures as KMeans
+    from repr_eval.representations.kmeans import KMeans
     from repr_eval.representations.named import representation_named as representation
     from repr_eval.representations.own_network.network import Network
     from repr_eval.representations.pixels import Pixels
@@ -35,7 +35,7 @@ _CONTENTS = {
     "Digits": "repr_eval.protocols.base:Digits",
     "representation": "repr_eval.representations.named:representation_named",
     "Network": "repr_eval.representations.own_network.network:Network",
-    "KMeans": "repr_eval.representations.kmeans:KMeansFeatures",
+    "KMeans": "repr_eval.representations.kmeans:KMeans",
     "Pixels": "repr_eval.representations.pixels:Pixels",
     "NearestNeighbours": "repr_eval.classifiers.neighbours:NearestNeighbours",
     "L2SVM": "repr_eval.svm.estimator:L2SVM",

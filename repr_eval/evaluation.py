@@ -16,7 +16,6 @@ from torch import nn
 from repr_eval.classifiers.base import Classifier, Features, kind_of
 from repr_eval.classifiers.named import setting_of
 from repr_eval.datasets import METRICS, load_dataset
-from repr_eval.extraction import Extracted, Folders, extracted
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
@@ -26,11 +25,13 @@ from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_o
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
 from repr_eval.representations.base import Description, Representation
+from repr_eval.representations.extraction import Extracted, extract
 from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
-from repr_eval.representations.own_network.network import Network, function_features
+from repr_eval.representations.own_network.network import FunctionFeatures, Network
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
+from repr_eval.system.ranks import ALONE, Ranks
 
 Images = np.ndarray  # uint8 [N, S, S, 3]
 
@@ -131,15 +132,14 @@ def evaluate(
         checked.description.of_layers(*layers)  # before the hours, not after them
     if data is None:
         data = load_dataset(protocol.dataset, data_dir)
-    check_data(data, protocol)
     with tempfile.TemporaryDirectory() as temporary:
         is_function = callable(representation) and not isinstance(representation, nn.Module)
         lasting = temporary if is_function else store
         folder = Path(lasting) if lasting is not None else cache_folder() / "features"
-        features = seen_through(data, checked, protocol, Folders(Path(out or temporary), folder, precision))
+        features = seen_through(data, checked, protocol, folder, precision)
         if layers:
             features = features.of_layers(*layers)
-        return measure(features, protocol, Path(out) if out is not None else None, precision, checked, command)
+        return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
 def as_representation(
@@ -153,7 +153,7 @@ def as_representation(
     if isinstance(representation, nn.Module):
         return Network(representation, device=chosen_device(device))
     if callable(representation) and not isinstance(representation, type):
-        return function_features(representation)
+        return FunctionFeatures(representation)
     raise ValueError(
         f"representation is {type(representation).__name__}; needs a function of images, a repr_eval representation "
         "an nn.Module, a weights file or a name"
@@ -170,17 +170,26 @@ def check_data(data: LabelledImages, protocol: Protocol) -> None:
 
 
 def seen_through(
-    data: LabelledImages, representation: Representation, protocol: Protocol, folders: Folders
-) -> Extracted:
+    data: LabelledImages, representation: Representation, protocol: Protocol, store: Path, precision: str,
+    ranks: Ranks = ALONE,
+) -> Extracted:  # fmt: skip
     """What the protocol's classifier gets: features of both splits or, where it needs images, the images."""
-    if protocol.classifier.needs == "features":
-        return extracted(data, representation, folders)
+    check_data(data, protocol)
     check_classes(data)
+    if protocol.classifier.needs == "features":
+        return extract(representation, data, store, precision, ranks)
     description = representation.description
     if description.settings.get("representation") != "pixels":
         raise ValueError(f"{protocol.classifier.name} is trained on the images themselves: give it pixels")
-    train, test = (Features(split.images, split.labels) for split in (data.train, data.test))
-    return Extracted(data=data, description=description, train=train, test=test, seconds=0.0)
+    return Extracted(
+        data=data,
+        description=description,
+        train=data.train.images,
+        test=data.test.images,
+        precision=precision,
+        device=str(getattr(protocol.classifier, "device", None) or "cpu"),
+        seconds=0.0,
+    )
 
 
 def check_classes(data: LabelledImages) -> None:
@@ -195,7 +204,7 @@ def recorded(
     data: LabelledImages, representation: Representation, protocol: Protocol, out: Path, precision: str = "float16"
 ) -> Record | None:
     """The newest record in `out` of this very measurement, if there is one; nothing is computed."""
-    description = representation.adapted(data.train.images, data.train.fingerprint).description
+    description = representation.description.fitted_to(data.train.fingerprint)
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,
@@ -220,13 +229,11 @@ def _stored(description: Description, protocol: Protocol, precision: str) -> dic
     return description.settings | ({"stored_as": precision} if protocol.classifier.needs == "features" else {})
 
 
-def measure(
-    features: Extracted, protocol: Protocol, out: Path | None, precision: str, representation: Representation,
-    command: str | None = None,
-) -> Result:  # fmt: skip
-    """Run the protocol on extracted features; the record is added to the folder `out`, if there is one."""
-    outcome = protocol.run(features.train, features.test)
-    record = _record(features, protocol, outcome, precision, _device(representation, protocol))
+def measure(features: Extracted, protocol: Protocol, out: Path | None, command: str | None = None) -> Result:
+    """Run the protocol on what `seen_through` gives; the record is added to the folder `out`, if there is one."""
+    data = features.data
+    outcome = protocol.run(Features(features.train, data.train.labels), Features(features.test, data.test.labels))
+    record = _record(features, protocol, outcome)
     lists = save_lists(out / "draws", outcome.lists) if out is not None else digest_of(outcome.lists)
     record = replace(record, lists_sha256=lists, command=command or shlex.join(sys.argv))
     if out is not None:
@@ -234,13 +241,7 @@ def measure(
     return Result(record)
 
 
-def _device(representation: Representation, protocol: Protocol) -> str:
-    """Where the numbers were made: the representation's device, or that of a classifier that takes images."""
-    owner = protocol.classifier if protocol.classifier.needs == "images" else representation
-    return str(getattr(owner, "device", None) or "cpu")
-
-
-def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision: str, device: str) -> Record:
+def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record:
     description, validation = features.description, outcome.validation
     return Record(
         time=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -251,7 +252,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision
         layers=str(description.layers),
         n_features=description.n_features,
         max_units=description.max_units,
-        representation=_stored(description, protocol, precision),
+        representation=_stored(description, protocol, features.precision),
         labels=outcome.labels,
         seed=protocol.seed,
         lists_sha256="",
@@ -270,7 +271,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome, precision
             "test": round(outcome.test_seconds, 1),
         },
         versions=versions(),
-        machine=machine(device),
+        machine=machine(features.device),
         commit=commit(),
         command="",
         facts=_facts(features, protocol),

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from repr_eval.classifiers.base import Features
 from repr_eval.classifiers.selection import count_correct
-from repr_eval.extraction import Folders, extracted
 from repr_eval.gan.authors_weights import import_authors_weights
 from repr_eval.gan.game import batch_statistics
 from repr_eval.gan.networks import Discriminator, Generator
@@ -25,6 +25,7 @@ from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.representations.batched import to_network
 from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.extraction import extract
 from repr_eval.svm import L2SVM
 from repr_eval.system.random_streams import draw_noise, generator_for
 
@@ -122,9 +123,9 @@ def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages,
     """An independent implementation: 20.1% test error, std of draws 0.3, C = 5e-4 chosen on 3,000 digits."""
     network, info = import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
     save_weights(tmp_path / "d.safetensors", network, info)
-    folders = Folders(tmp_path, tmp_path / "store")
-    found = extracted(grey, from_weights(tmp_path / "d.safetensors", progress=False), folders)
-    outcome = svhn.few_labels(found.train, found.test, labels=1000, draws=20, seed=0, progress=False)
+    found = extract(from_weights(tmp_path / "d.safetensors", progress=False), grey, tmp_path)
+    train, test = Features(found.train, grey.train.labels), Features(found.test, grey.test.labels)
+    outcome = svhn.few_labels(train, test, labels=1000, draws=20, seed=0, progress=False)
     errors = 1 - np.array(outcome.test_correct) / outcome.n_test
     assert outcome.validation.C == 5e-4
     assert abs(errors.mean() - 0.201) < 0.006
@@ -138,10 +139,10 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
     """
     network, info = import_authors_weights(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
-    folders = Folders(tmp_path, tmp_path / "store")
-    found = extracted(load_cifar10(data_root(real)), from_weights(tmp_path / "d.safetensors", progress=False), folders)
-    assert found.train.X.shape == (50_000, 12_288)
-    model = L2SVM(C=1e-4).fit(found.train.X, found.train.y)
-    test = count_correct([model], found.test.X, found.test.y)[0] / len(found.test.y)
+    data = load_cifar10(data_root(real))
+    found = extract(from_weights(tmp_path / "d.safetensors", progress=False), data, tmp_path)
+    assert found.train.shape == (50_000, 12_288)
+    model = L2SVM(C=1e-4).fit(found.train, data.train.labels)
+    test = count_correct([model], found.test, data.test.labels)[0] / len(data.test.labels)
     assert abs(test - 0.797) < 0.003
     assert model.gap_.max() < 1e-3

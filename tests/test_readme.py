@@ -1,7 +1,10 @@
-"""The figures in README are those of the stored records, and the shipped weights those of the manifest."""
+"""The figures in README and docs are those of the stored records, and the shipped weights those of the manifest."""
 
 import hashlib
+import re
 from pathlib import Path
+
+import pytest
 
 from repr_eval.datasets import METRICS
 from repr_eval.gan.pretrained import folder, manifest
@@ -10,7 +13,8 @@ from repr_eval.records import read_records
 from repr_eval.reporting import ablations, methods, overview
 from repr_eval.reporting.rows import table_rows
 from repr_eval.reporting.tables import to_csv, to_markdown
-from tools.readme_tables import with_tables
+from tools import summary
+from tools.readme_tables import PAGES, with_tables
 from tools.ship import results_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,7 +23,6 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 def test_readme_holds_the_tables_that_the_records_give() -> None:
     records = read_records(RESULTS)
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
     everything = []
     for table in ("cifar10", "svhn"):
         rows, lines = table_rows(records, table), methods.compared(records, table)
@@ -33,9 +36,24 @@ def test_readme_holds_the_tables_that_the_records_give() -> None:
     assert (RESULTS / "overview.md").read_text(encoding="utf-8") == overview.to_markdown(everything)
     for name, study in ablations.STUDIES.items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == ablations.to_markdown(study(records))
-    assert with_tables(text) == text
-    for name in ("overview", "batch_norm"):
-        assert f"<!-- table {name} -->" in text
+    assert (RESULTS / "summary.md").read_text(encoding="utf-8") == summary.to_markdown(records)
+    shown = set()
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert with_tables(text) == text, page.name
+        shown |= set(re.findall(r"<!-- table ([\w-]+) -->", text))
+    assert shown == {"summary", "overview", "batch_norm"}
+
+
+def test_a_table_that_differs_is_noticed() -> None:
+    text = "<!-- table summary -->\n| 99.99 |\n<!-- end -->"
+    assert "82.80" in with_tables(text)
+
+
+def test_the_short_table_wants_each_figure_once() -> None:
+    records = [record for record in read_records(RESULTS) if record.method != "raw pixels"]
+    with pytest.raises(ValueError, match="0 records are is_pixels"):
+        summary.to_markdown(records)
 
 
 def test_shipped_files_and_results_are_those_of_the_manifest() -> None:

@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 
 from repr_eval.classifiers.base import Features
-from repr_eval.extraction import Folders, features_of
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
@@ -31,6 +30,7 @@ from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
 from repr_eval.protocols.draws import digest_of, per_class_draws
 from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.extraction import extract
 from repr_eval.representations.pixels import Pixels
 
 pytestmark = pytest.mark.real_data
@@ -82,9 +82,7 @@ def test_shuffled_labels_of_cifar10_give_chance(cifar: LabelledImages) -> None:
 
     def part(split: Split, n: int) -> Features:
         images = split.images[:n]
-        X = np.empty((n, 3072), np.float32)
-        Pixels().fill(images, X)
-        return Features(X, rng.permutation(split.labels[:n]))
+        return Features(Pixels().transform(images), rng.permutation(split.labels[:n]))
 
     outcome = all_labels(part(cifar.train, 4000), part(cifar.test, 4000), seed=0, Cs=(1e-4, 1e-3), progress=False)
     # Chance is 10%; four standard deviations of 4,000 independent guesses are 1.9%.
@@ -97,7 +95,6 @@ def test_svhn_grey_is_known_by_its_content_and_never_called_svhn(grey: LabelledI
 
 
 def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: LabelledImages, tmp_path: Path) -> None:
-    folders = Folders(tmp_path, tmp_path / "store")
     # A third of each split keeps this to a minute or two.
     data = dataclasses.replace(
         grey,
@@ -106,10 +103,10 @@ def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: Labell
     )
     errors = {}
     for representation in (from_weights(find_weights(best())), Pixels()):
-        adapted = representation.adapted(data.train.images, data.train.fingerprint)
-        train, test = (features_of(split, adapted, folders) for split in (data.train, data.test))
+        features = extract(representation, data, tmp_path)
+        train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
         outcome = svhn.few_labels(train, test, labels=500, draws=5, seed=0, Cs=(1e-4, 1e-3, 1e-2), progress=False)
-        errors[adapted.description.method] = 1 - np.mean(outcome.test_correct) / outcome.n_test
+        errors[features.description.method] = 1 - np.mean(outcome.test_correct) / outcome.n_test
     model, pixels = errors.values()
     # A few labels and a third of the digits: 54% against 84%, draws spread by less than 2%.
     assert model < pixels - 0.25, errors

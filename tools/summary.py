@@ -1,12 +1,13 @@
 """The short table of README: six rows, made from the stored records and the paper's rows alone."""
 
 from collections.abc import Callable
+from operator import itemgetter
 
 from repr_eval.gan.pretrained import manifest
 from repr_eval.records import L2_SVM_NAME, Record
+from repr_eval.reporting import render
 from repr_eval.reporting.methods import compared
 from repr_eval.reporting.published import paper_rows
-from repr_eval.reporting.render import markdown_line
 
 PAPER_METHOD = "DCGAN + L2-SVM"
 # Table, protocol and number of labels, then the measured data set: one column each.
@@ -59,17 +60,16 @@ ROWS: tuple[tuple[str, str, Callable[[Record], bool]], ...] = (
 
 def to_markdown(records: list[Record]) -> str:
     """The table as Markdown, rates in percent. ValueError where the records lack one of its figures."""
+    columns = [render.Column(heading, itemgetter(number), right=number > 1) for number, heading in enumerate(HEADINGS)]
     published = [_published(table, protocol, labels) for table, protocol, labels, _ in COLUMNS]
-    lines = [
-        markdown_line(HEADINGS),
-        "|---|---|---:|---:|---:|",
-        markdown_line(["DCGAN, the paper's figures", "ImageNet-1k", *published]),
+    rows = [
+        ("DCGAN, the paper's figures", "ImageNet-1k", *published),
         *(
-            markdown_line([name, trained_on, *(_measured(records, column, is_of) for column in COLUMNS)])
+            (name, trained_on, *(_measured(records, column, is_of) for column in COLUMNS))
             for name, trained_on, is_of in ROWS
         ),
     ]
-    return "\n".join(lines) + "\n"
+    return render.to_markdown(columns, rows)
 
 
 def _published(table: str, protocol: str, labels: int) -> str:

@@ -125,7 +125,6 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
     check(settings)
     from repr_eval.cli import jobs
     from repr_eval.evaluation import measure
-    from repr_eval.extraction import extracted
     from repr_eval.protocols.base import CIFAR10PerClass, Digits, Protocol
 
     few: Protocol = CIFAR10PerClass(labels_per_class or PER_CLASS, draws)
@@ -138,10 +137,11 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
         raise ValueError(f"--{option} {settings[option]}: {job.representation.description.method} have no layers")
     if job.protocol.classifier.needs != "features":
         raise ValueError(f"--classifier {settings['classifier']}: has no layers of features to choose from")
-    features = extracted(jobs.loaded(data, settings), job.representation, job.folders)
+    features = jobs.shared_extraction(job, jobs.loaded(data, settings))
+    if features is None:
+        return
     for first, last in [(1, last) for last in range(1, count + 1)] + [(one, one) for one in range(2, count + 1)]:
         part = features.of_layers(first, last)
-        result = measure(part, job.protocol, job.folders.out, job.folders.precision, job.representation, job.command)
-        click.echo(result)
+        click.echo(measure(part, job.protocol, job.out, job.command))
         features = replace(features, seconds=0.0)  # the features are there now
     jobs.reports(settings["out"])

@@ -17,8 +17,7 @@ from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
 from repr_eval.datasets import dataset_named, load_dataset
-from repr_eval.evaluation import Result, evaluate, recorded
-from repr_eval.extraction import Folders
+from repr_eval.evaluation import Result, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
@@ -27,10 +26,12 @@ from repr_eval.records import known_records
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import from_weights
+from repr_eval.representations.extraction import Extracted
 from repr_eval.representations.methods import COMPARED
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import encoder
 from repr_eval.system.devices import chosen_device
+from repr_eval.system.ranks import current, leave
 
 OF_PROTOCOLS = {"per_class": "--labels-per-class", "labels": "--labels", "draws": "--draws"}  # options, by settings
 
@@ -41,7 +42,9 @@ class Job:
 
     representation: Representation
     protocol: Protocol
-    folders: Folders
+    out: Path  # of records and index lists
+    store: Path  # of features
+    precision: str  # of stored features
     layers: tuple[int, int] | None
     command: str
 
@@ -59,7 +62,9 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
         protocol=replace(
             protocol, seed=settings["seed"], grid=grid_of(settings), classifier=_classifier(protocol.dataset, settings)
         ),
-        folders=Folders(settings["out"], store, settings["store_as"]),
+        out=settings["out"],
+        store=store,
+        precision=settings["store_as"],
         layers=layers,
         command=shlex.join(["repr-eval", *(command or sys.argv[1:])]),
     )
@@ -68,15 +73,15 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
 def run(protocol: Protocol, settings: dict[str, Any]) -> None:
     """Evaluate, record, print, and write the tables anew."""
     job = job_of(protocol, settings)
-    _measure(job, loaded(protocol.dataset, settings))
-    reports(settings["out"])
+    if _measure(job, loaded(protocol.dataset, settings)):
+        reports(settings["out"])
 
 
 def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
     """`protocols` with every method of the comparison and every classifier, but for what is recorded."""
     job_of(protocols[0], _compared(*COMPARED[0], settings))  # what is wrong is said before data is loaded, or fetched
     known_records(settings["out"])  # ... and with the records, before anything is measured
-    data = loaded(protocols[0].dataset, settings)
+    data, ranks = loaded(protocols[0].dataset, settings), current()
     failed = []
     for weights, classifier in COMPARED:
         for protocol in protocols:
@@ -88,6 +93,8 @@ def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
                 failed.append(f"{weights or 'the shipped model'} with {classifier}: {one_line(error)}")
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
+            if new and not ranks.first:
+                return  # the first rank has gone on alone
             if new:
                 reports(settings["out"])
     if failed:
@@ -111,7 +118,7 @@ def _measure_once(
         added += ["--arch", method_settings["arch"], "--width", f"{method_settings['width']:g}"]
     words = [*_given(), *_words_of(protocol), *added, "--classifier", classifier]
     job = job_of(protocol, method_settings, words)
-    record = recorded(data, job.representation, job.protocol, job.folders.out, job.folders.precision)
+    record = recorded(data, job.representation, job.protocol, job.out, job.precision)
     if record:
         click.echo(f"recorded: {Result(record)}")
         return False
@@ -145,12 +152,26 @@ def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) ->
     return method_settings
 
 
-def _measure(job: Job, data: LabelledImages) -> None:
-    result = evaluate(
-        job.representation, job.protocol, data=data, out=job.folders.out, store=job.folders.store,
-        precision=job.folders.precision, layers=job.layers, command=job.command,
-    )  # fmt: skip
-    click.echo(result)
+def _measure(job: Job, data: LabelledImages) -> bool:
+    """Measure, record and print; False on all ranks but the first."""
+    if job.layers:
+        job.representation.description.of_layers(*job.layers)  # before the hours, not after them
+    features = shared_extraction(job, data)
+    if features is None:
+        return False
+    if job.layers:
+        features = features.of_layers(*job.layers)
+    click.echo(measure(features, job.protocol, job.out, job.command))
+    return True
+
+
+def shared_extraction(job: Job, data: LabelledImages) -> Extracted | None:
+    """What the classifier gets, made by all ranks, which then leave: the first goes on alone, the others get None."""
+    ranks = current()
+    features = seen_through(data, job.representation, job.protocol, job.store, job.precision, ranks)
+    ranks.wait()
+    leave()
+    return features if ranks.first else None
 
 
 def loaded(dataset: str, settings: dict[str, Any]) -> LabelledImages:

@@ -4,13 +4,12 @@ import functools
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import click
 
-from repr_eval.system.ranks import Done, joined
+from repr_eval.system.ranks import joined
 
 data_dir = click.option(
     "--data-dir",
@@ -46,7 +45,7 @@ def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def joining(**settings: Any) -> None:
-        with suppress(Done), joined():
+        with joined():
             command(**settings)
 
     return joining

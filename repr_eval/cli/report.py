@@ -1,4 +1,4 @@
-"""Commands that report: table, doctor, make-digits."""
+"""Commands that report: table, doctor, make-digits. Each imports its work when it runs: `table` needs no torch."""
 
 from pathlib import Path
 

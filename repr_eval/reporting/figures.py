@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from repr_eval.records import L2_SVM_NAME
 from repr_eval.reporting.ablations import StudyRow, panels_of_study
 from repr_eval.reporting.methods import Compared, panels_of_lines
+from repr_eval.reporting.render import one_line
 from repr_eval.system.files import replacing
 
 if TYPE_CHECKING:
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 
 def methods_figure(lines: list[Compared], measure: str) -> "Figure":
-    """A bar for every measured line, with its 95% interval, and a tick at the published figure; a panel a protocol."""
+    """A bar for every measured line, with its 95% interval, and a tick at the published figure.
+
+    Every protocol, data set and number of labels has a panel.
+    """
     from matplotlib.figure import Figure  # here, for the other commands start without it
 
     panels = list(panels_of_lines(lines))
@@ -23,7 +27,7 @@ def methods_figure(lines: list[Compared], measure: str) -> "Figure":
     grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
         _bars(axes, panel)
-        axes.set_title(title, loc="right")
+        axes.set_title(_letter_for_letter(title), loc="right")
         axes.set_xlabel(f"test {measure}, %")
     _legend(result, grid[0, 0])
     return result
@@ -32,7 +36,7 @@ def methods_figure(lines: list[Compared], measure: str) -> "Figure":
 def _bars(axes: "Axes", panel: list[Compared]) -> None:
     names = []
     for position, line in enumerate(panel):
-        names.append(line.name)
+        names.append(_letter_for_letter(line.name))
         if line.row:
             colour = "C0" if line.kind == L2_SVM_NAME else "C1"
             axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
@@ -64,7 +68,12 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
         for position, (name, group) in enumerate(_named_groups(rows)):
             _plot_lines(axes, group, f"C{position % 10}", name)
         last = max(line.last_layer or 1 for line in rows)
-        axes.set(title=title, xlabel="layer x", ylabel=f"test {rows[0].measure}, %", xticks=range(1, last + 1))
+        axes.set(
+            title=_letter_for_letter(title),
+            xlabel="layer x",
+            ylabel=f"test {rows[0].measure}, %",
+            xticks=range(1, last + 1),
+        )
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return figure
@@ -98,8 +107,14 @@ def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> N
         above = [hi - r for r, hi in zip(rate, high, strict=True)]
         axes.errorbar(
             [line.last_layer or 0 for line in part], rate, [below, above],
-            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour, label=f"{name}: {words}",
+            linestyle=style, marker=marker, markersize=4, capsize=3, color=colour,
+            label=_letter_for_letter(f"{name}: {words}"),
         )  # fmt: skip
+
+
+def _letter_for_letter(text: str) -> str:
+    """`text` in one line as matplotlib shows it unchanged: between dollar signs it would read formulas."""
+    return one_line(text).replace("$", r"\$")
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

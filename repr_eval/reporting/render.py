@@ -54,9 +54,9 @@ def to_csv(columns: Sequence[Column], rows: Iterable[Any]) -> str:
 def to_markdown(columns: Sequence[Column], rows: Iterable[Any]) -> str:
     """A Markdown table, one line a row."""
     lines = [
-        _markdown_line(column.name for column in columns),
+        markdown_line(column.name for column in columns),
         f"|{'|'.join('---:' if column.right else '---' for column in columns)}|",
-        *(_markdown_line(column.shown(row) for column in columns) for row in rows),
+        *(markdown_line(column.shown(row) for column in columns) for row in rows),
     ]
     return "\n".join(lines) + "\n"
 
@@ -108,7 +108,8 @@ def _csv_cell(value: object) -> object:
     return one_line(value) if isinstance(value, str) else str(value)
 
 
-def _markdown_line(cells: Iterable[str]) -> str:
+def markdown_line(cells: Iterable[str]) -> str:
+    """A line of a Markdown table, its cells escaped."""
     return f"| {' | '.join(map(markdown_text, cells))} |"
 
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from repr_eval.gan.networks import GRID
 from repr_eval.representations.base import Description
 from repr_eval.representations.discriminator import pooled
-from repr_eval.representations.fitted import Fitted
+from repr_eval.representations.fitted import TRAINED_ON, Fitted
 from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import epoch_order, generator_for
 
@@ -149,7 +149,7 @@ class AutoencoderFeatures(Fitted):
         counts = tuple(count * GRID**2 for count in maps)
         description = Description(
             method=method,
-            trained_on="",
+            trained_on=TRAINED_ON,
             layers=Layers(1, len(maps), len(maps)),
             n_features=sum(counts),
             max_units=max(maps),
@@ -167,7 +167,7 @@ class AutoencoderFeatures(Fitted):
     def to_input(self, images: np.ndarray) -> Tensor:
         """Images uint8 [N, S, S, 3] as the network takes them, float32 [N, 3, S, S] on the device."""
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         network = self.new_network()
         initialise_autoencoder(network, torch.Generator().manual_seed(self.seed))
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,18 +1,21 @@
 """What is evaluated: representations.
 
-The seam: a `Representation` turns images uint8 [N, S, S, 3] into features float [N, D], and says of itself, in plain
-values, all that decides those numbers. One that adapts to a data set without its labels (batch-norm statistics)
-does so in `adapted`, given the training images alone.
+The seam is scikit-learn's: a `Representation` is `fit` to unlabelled training images and then `transform`s images
+uint8 [N, S, S, 3] to features float [N, D]. It describes itself in plain values, before it is fitted: its
+`description` holds everything that decides the features except the images.
 """
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
+import torch
 
 from repr_eval.gan.networks import GRID
 from repr_eval.representations.layers import Layers
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,31 @@ class Description:
     layers: Layers | str  # numbered layers; or the names of others, "-" for none
     n_features: int
     max_units: int | None  # of the widest layer
-    settings: dict[str, Any] = field(default_factory=dict)  # the whole key of its features but the data
+    settings: dict[str, Any] = field(default_factory=dict)  # everything that decides the features but the images
     untrained: bool = False  # random weights: a control
-    # Of a network whose layers can be told apart, and of all its layers together:
+    # For a network whose layers can be told apart, and for all its layers together:
     layer_features: tuple[int, ...] = ()  # how many features each layer has, in the order of the columns
     layers_in_all: int | None = None  # of the architecture, of which some may be absent
+    # The setting in which a record keeps the fingerprint of the images fitted to; None where `fit` changes nothing.
+    fitted_on: str | None = None
 
     def __post_init__(self) -> None:
         # By way of JSON, so that they are what a record of them reads back as: lists, not tuples.
         object.__setattr__(self, "settings", json.loads(json.dumps(self.settings)))
 
+    @property
+    def depends_on_data(self) -> bool:
+        """Whether `fit` changes the features."""
+        return self.fitted_on is not None
+
+    def fitted_to(self, fingerprint: str) -> "Description":
+        """The description with the fingerprint of the images that the representation is fitted to, if it matters."""
+        if self.fitted_on is None:
+            return self
+        return replace(self, settings=self.settings | {self.fitted_on: fingerprint})
+
     def of_layers(self, first: int, last: int) -> "Description":
-        """What is to be said of the features of layers `first` to `last` (from 1) alone; `columns` says where they are.
+        """The description of the features of layers `first` to `last` (from 1) alone; `columns` says where they are.
 
         ValueError where there are no such layers.
         """
@@ -58,12 +74,22 @@ class Description:
 
 
 class Representation(Protocol):
-    """Images uint8 [N, S, S, 3] -> features float [N, D], whatever the number of images in a call."""
+    """Turns images uint8 [N, S, S, 3] into features float [N, D].
+
+    A class that inherits from this one needs a `description` and `transform`; `fit` then changes nothing, and the
+    features are said to be made on the CPU.
+    """
 
     description: Description
+    device: torch.device = CPU  # the one that features are made on
 
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "Representation":
-        """The representation with what it takes from the unlabelled training images; itself if that is nothing."""
+    def fit(self, images: np.ndarray) -> Self:
+        """Learn from training images uint8 [N, S, S, 3], without their labels; returns the representation itself."""
+        return self
 
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        """Write the features of `images` into `out` [N, D]."""
+    def transform(self, images: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """The features of `images`, written to `out` (float [N, D] of any precision, a memory map too) if given.
+
+        Else they are a new array, float32. ValueError before `fit`, where features depend on it.
+        """
+        ...

@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from repr_eval.gan.networks import LEAK, Discriminator
 from repr_eval.representations.batched import to_network
-from repr_eval.system.ranks import current
+from repr_eval.system.ranks import ALONE, Ranks
 
 BN_MODES = ("recomputed", "at-hand", "running")
 BN_BATCH = 128  # batch over which statistics are recomputed [released code, svhn_semisup_analysis.py]
@@ -18,17 +18,17 @@ BN_BATCH = 128  # batch over which statistics are recomputed [released code, svh
 
 @torch.no_grad()
 def recompute_statistics(
-    network: Discriminator, images: np.ndarray, device: torch.device, progress: bool = True
+    network: Discriminator, images: np.ndarray, device: torch.device, progress: bool = True, ranks: Ranks = ALONE
 ) -> Discriminator:
     """A copy of `network` whose batch-norm statistics are those of `images` uint8 [N, S, S, 3].
 
     As the released code does it: every batch of 128, in the given order and a shorter last one included, runs through
     the network normalised by its own statistics; the mean over batches of each layer's per-batch mean and of its
-    per-batch (biased) variance are the statistics from then on. Of several ranks each takes a share of the batches.
+    per-batch (biased) variance are the statistics from then on. Several ranks share the batches.
     """
     network = copy.deepcopy(network).to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     norms = [norm for norm in network.norms if isinstance(norm, nn.BatchNorm2d)]
-    starts, ranks = range(0, len(images), BN_BATCH), current()
+    starts = range(0, len(images), BN_BATCH)
     moments = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
     mine = starts[ranks.number :: ranks.count]
     for start in tqdm(mine, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):

@@ -1,6 +1,7 @@
-"""Features of many images, some at a time, by one process or several."""
+"""Features made a block of images at a time, by one process or several."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from typing import Self
 
 import numpy as np
 import torch
@@ -8,22 +9,55 @@ from torch import Tensor
 from tqdm import tqdm
 
 from repr_eval.images.scale import to_unit
-from repr_eval.system.ranks import current
+from repr_eval.representations.base import Description, Representation
+from repr_eval.system.ranks import ALONE, Ranks
 
 
-def fill_in_blocks(
-    images: np.ndarray, out: np.ndarray, block: int, features: Callable[[np.ndarray], Tensor], progress: bool
-) -> None:
-    """Write `features` [b, D] of images uint8 [N, S, S, 3] into `out` [N, D], `block` images at a time.
+class Batched(Representation, ABC):
+    """A representation that makes features of `block` images at a time.
 
-    Of several ranks each fills the rows of its share of the blocks.
+    Several ranks can share the work. `fit` gives each of them the same result, and `transform` fills those rows of
+    one array `out` that are the rank's share.
     """
-    ranks = current()
-    starts = range(0, len(images), block)[ranks.number :: ranks.count]
-    for start in tqdm(starts, desc="features", unit="block", disable=not progress, delay=2, leave=False):
-        made = features(images[start : start + block])
-        with np.errstate(over="ignore"):  # infinity in a narrower type is told of where features are stored
-            out[start : start + len(made)] = made.cpu().numpy()
+
+    description: Description
+    block: int  # images at a time
+    input_size: int | None  # side of the images it takes; None for any
+
+    def __init__(self, device: torch.device | None, progress: bool):
+        if device is not None:
+            self.device = device
+        self.progress = progress
+
+    def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
+        return self
+
+    def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
+        check_size(images, self.input_size, self.description.method)
+        out = features_array(len(images), self.description, out)
+        starts = range(0, len(images), self.block)[ranks.number :: ranks.count]
+        for start in tqdm(starts, "features", unit="block", disable=not self.progress, delay=2, leave=False):
+            with torch.no_grad():
+                made = self.features(images[start : start + self.block]).cpu().numpy()
+            with np.errstate(over="ignore"):  # whoever stores features in a narrower type looks for infinity
+                out[start : start + len(made)] = made
+        return out
+
+    @abstractmethod
+    def features(self, images: np.ndarray) -> Tensor:
+        """The features float [n, D] of a block of images; each row depends on its own image only."""
+
+
+def features_array(n: int, description: Description, out: np.ndarray | None) -> np.ndarray:
+    """`out`, or a new float32 array [n, n_features]. ValueError where `out` has another shape or is not float."""
+    shape = (n, description.n_features)
+    if out is None:
+        return np.empty(shape, np.float32)
+    if out.shape != shape or out.dtype.kind != "f":
+        raise ValueError(
+            f"out is {out.dtype} {list(out.shape)}; {description.method} of {n:,} images needs float {list(shape)}"
+        )
+    return out
 
 
 def on_device(images: np.ndarray, device: torch.device) -> Tensor:
@@ -37,7 +71,8 @@ def to_network(images: np.ndarray, device: torch.device) -> Tensor:
     return to_unit(on_device(images, device).permute(0, 3, 1, 2))
 
 
-def check_size(images: np.ndarray, size: int, taker: str) -> None:
-    """ValueError unless images are [N, size, size, 3]."""
-    if images.shape[1:] != (size, size, 3):
-        raise ValueError(f"images are {list(images.shape[1:])}; {taker} takes {size}x{size}x3")
+def check_size(images: np.ndarray, size: int | None, taker: str) -> None:
+    """ValueError unless images are [N, size, size, 3]; square ones of any size where `size` is None."""
+    if images.ndim != 4 or images.shape[1:] != (size or images.shape[1], size or images.shape[1], 3):
+        takes = f"{size}x{size}x3" if size else "square images of three colours"
+        raise ValueError(f"images are {list(images.shape[1:])}; {taker} takes {takes}")

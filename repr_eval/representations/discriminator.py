@@ -3,10 +3,8 @@
 No scaling and no normalisation [released code]. The 32x32 ImageNet model gives (128+128+256+256+512+512) * 16 = 28,672.
 """
 
-import copy
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,9 +17,10 @@ from repr_eval.gan.recipes import PAPER
 from repr_eval.gan.weights import UNTRAINED, WeightsInfo, load_discriminator, weights_hash
 from repr_eval.representations.base import Description
 from repr_eval.representations.batch_norm import BN_BATCH, BN_MODES, recompute_statistics
-from repr_eval.representations.batched import check_size, fill_in_blocks, to_network
+from repr_eval.representations.batched import Batched, check_size, to_network
 from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import generator_for
+from repr_eval.system.ranks import ALONE, Ranks
 
 
 def n_features(network: Discriminator) -> int:
@@ -34,30 +33,15 @@ def pooled(h: Tensor) -> Tensor:
     return F.max_pool2d(h, h.shape[-1] // GRID).flatten(1)
 
 
-@torch.no_grad()
-def extract(
-    network: Discriminator, images: np.ndarray, device: torch.device, out: np.ndarray, progress: bool = True
-) -> None:
-    """Fill `out` [N, n_features] (any float type, a memory map too) with the features of images uint8 [N, S, S, 3].
+class DiscriminatorFeatures(Batched):
+    """Max-pooled features of all layers of a discriminator.
 
-    Each image's features depend on no other image: batch norm uses the network's stored statistics. Of several ranks
-    each fills the rows of its share of the batches.
+    `bn` recomputed: batch-norm statistics of the images that it is fitted to, the target's training images [released
+    code]. `bn` at-hand: those of the very images that `transform` is given, the test images' own for the test images;
+    the features then depend on which images come together. `bn` running: the statistics that came with the weights.
     """
-    network = network.to(device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
 
-    def features(block: np.ndarray) -> Tensor:
-        return torch.cat([pooled(h) for h in network.activations(to_network(block, device))], 1)
-
-    fill_in_blocks(images, out, BN_BATCH, features, progress)
-
-
-class DiscriminatorFeatures:
-    """Max-pooled features of all layers of a discriminator (representations.discriminator).
-
-    `bn` recomputed: batch-norm statistics of the target's training images, part of the representation [released
-    code]. `bn` at-hand: those of the very images that `fill` is given, the test images' own for the test images; the
-    features then depend on which images come together. `bn` running: the statistics that came with the weights.
-    """
+    block = BN_BATCH
 
     def __init__(
         self, network: Discriminator, method: str, trained_on: str, bn: str = "recomputed",
@@ -65,11 +49,13 @@ class DiscriminatorFeatures:
     ):  # fmt: skip
         if bn not in BN_MODES:
             raise ValueError(f"batch-norm mode {bn!r}; choose from {', '.join(BN_MODES)}")
-        self.network = network
-        self.bn = bn
-        self.device = device or torch.device("cpu")
-        self.progress = progress
-        self._train_images: np.ndarray | None = None  # to take statistics from, before the first features are made
+        super().__init__(device, progress)
+        self.network, self.bn = network, bn
+        self.input_size = network.arch.image_size
+        # The network that makes the features: of the given weights, with the statistics that `bn` asks for.
+        self.ready: Discriminator | None = None
+        if bn == "running":
+            self.ready = network.to(self.device).to(memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
         maps, in_all = network.arch.maps(network.width)[: network.layers], len(network.arch.discriminator)
         settings = {
             "representation": "discriminator", "arch": network.arch.name, "width": network.width,
@@ -85,29 +71,29 @@ class DiscriminatorFeatures:
             settings=settings,
             layer_features=tuple(count * GRID**2 for count in maps),
             layers_in_all=in_all,
+            fitted_on="bn_images" if bn == "recomputed" else None,
             untrained=trained_on == UNTRAINED,
         )
 
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "DiscriminatorFeatures":
-        if self.bn != "recomputed":
-            return self
-        check_size(train_images, self.network.arch.image_size, self.network.arch.name)
-        adapted = copy.copy(self)
-        adapted._train_images = train_images
-        settings = self.description.settings | {"bn_images": fingerprint}
-        adapted.description = replace(self.description, settings=settings)
-        return adapted
+    def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
+        if self.bn == "recomputed":
+            self._take_statistics(images, ranks)
+        return self
 
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        if self.bn == "recomputed" and "bn_images" not in self.description.settings:
-            raise ValueError("batch-norm statistics are to be recomputed: call adapted(train_images, ...) first")
-        check_size(images, self.network.arch.image_size, self.network.arch.name)
-        if self._train_images is not None:
-            self.network = recompute_statistics(self.network, self._train_images, self.device, self.progress)
-            self._train_images = None
-        at_hand = self.bn == "at-hand"
-        network = recompute_statistics(self.network, images, self.device, self.progress) if at_hand else self.network
-        extract(network, images, self.device, out, self.progress)
+    def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
+        if self.bn == "at-hand":
+            self._take_statistics(images, ranks)
+        if self.ready is None:
+            raise ValueError("batch-norm statistics must be recomputed first: call fit(train_images)")
+        return super().transform(images, out, ranks)
+
+    def features(self, images: np.ndarray) -> Tensor:
+        assert self.ready is not None
+        return torch.cat([pooled(h) for h in self.ready.activations(to_network(images, self.device))], 1)
+
+    def _take_statistics(self, images: np.ndarray, ranks: Ranks) -> None:
+        check_size(images, self.input_size, self.network.arch.name)
+        self.ready = recompute_statistics(self.network, images, self.device, self.progress, ranks)
 
 
 def untrained(arch: str, width: float, seed: int, **options: Any) -> DiscriminatorFeatures:
@@ -122,7 +108,7 @@ def from_weights(path: Path, method: str | None = None, **options: Any) -> Discr
     """The discriminator in a safetensors file. Its running statistics may be asked for only if it has been trained."""
     network, info = load_discriminator(path)
     if options.get("bn") == "running" and not info.statistics:
-        raise ValueError(f"{path}: has no running batch-norm statistics; use --bn recomputed")
+        raise ValueError(f"{path}: has no running batch-norm statistics; choose bn recomputed")
     return DiscriminatorFeatures(network, method or _name(info), info.trained_on, **options)
 
 

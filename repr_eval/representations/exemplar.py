@@ -43,7 +43,7 @@ from repr_eval.representations.exemplar_views import (
     transformations,
     transformed,
 )
-from repr_eval.representations.fitted import Fitted, of_size
+from repr_eval.representations.fitted import TRAINED_ON, Fitted, of_size
 from repr_eval.representations.layers import Layers
 from repr_eval.system.random_streams import dropped
 
@@ -190,13 +190,13 @@ class ExemplarCNN(Fitted):
             "transformations": RANGES, "pooling": "max 2x2", "scaled_by": SCALED_BY, "percentile": PERCENTILE,
         }  # fmt: skip
         description = Description(
-            method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on="",
+            method=f"Exemplar CNN {shape} ({size}: {settings.classes:,} classes)", trained_on=TRAINED_ON,
             layers=Layers(1, 3, 3),
             n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units), settings=described,
         )  # fmt: skip
         super().__init__(description, PATCH, device, progress)
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         s, generator = self.settings, torch.Generator().manual_seed(self.seed)
         which, centres = draw_patches(images, s.classes, s.side, generator)
         sources = images[which.numpy()]
@@ -206,7 +206,7 @@ class ExemplarCNN(Fitted):
         # The samples are drawn once, as in the paper, and kept as the numbers that they are made from.
         self.numbers = torch.rand(s.classes * s.views, N_NUMBERS, generator=generator)
         self.network = ExemplarNetwork(s, generator).to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._train(generator)
+        self._descend(generator)
         self._take_scales(images[torch.randperm(len(images), generator=generator)[:SCALED_BY].numpy()])
 
     def views(self, samples: Tensor) -> tuple[Tensor, Tensor]:
@@ -219,7 +219,7 @@ class ExemplarCNN(Fitted):
     def features(self, images: np.ndarray) -> Tensor:
         return torch.cat([f / scale for f, scale in zip(self._pooled(images), self.scales, strict=True)], 1)
 
-    def _train(self, generator: torch.Generator) -> None:
+    def _descend(self, generator: torch.Generator) -> None:
         s = self.settings
         optimiser = self.network.optimiser(s)
         rates = chain.from_iterable(repeat(rate, steps) for rate, steps in s.schedule)

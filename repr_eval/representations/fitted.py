@@ -1,19 +1,17 @@
 """What representations have in common that learn from the target's training images, without labels."""
 
-import copy
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import replace
 from typing import Self, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from repr_eval.representations.base import Description
-from repr_eval.representations.batched import check_size, fill_in_blocks
-from repr_eval.system.ranks import current
+from repr_eval.representations.batched import Batched, check_size
+from repr_eval.system.ranks import ALONE, Ranks
 
-LEARNED = "learned_from"  # the setting of a description that holds the fingerprint of the images learned from
+TRAINED_ON = "the training images"  # what a description says of all of these
 Settings = TypeVar("Settings")
 
 
@@ -24,48 +22,36 @@ def of_size(sizes: dict[str, Settings], size: str) -> Settings:
     return sizes[size]
 
 
-class Fitted(ABC):
-    """A Representation that is `fit` to the training images, once, before the first features are made.
+class Fitted(Batched):
+    """A Representation whose `fit` trains it, on images uint8 [N, image_size, image_size, 3], by one process alone.
 
-    A subclass says what it is in `description`, with every setting; images are uint8 [N, image_size, image_size, 3].
-    All that is random in `fit` follows from its settings.
+    A subclass says what it is in `description`, with every setting. All that is random in `fit` follows from them.
     """
 
-    block = 128  # images at a time
+    block = 128
 
     def __init__(
         self, description: Description, image_size: int, device: torch.device | None = None, progress: bool = True
     ):
-        self.description, self.image_size = description, image_size
-        self.device, self.progress = device or torch.device("cpu"), progress
-        self._train_images: np.ndarray | None = None
+        super().__init__(device, progress)
+        self.description = replace(description, fitted_on="learned_from")
+        self.image_size = self.input_size = image_size
+        self.fitted = False
 
-    @abstractmethod
-    def fit(self, images: np.ndarray) -> None:
-        """Learn from `images`."""
-
-    @abstractmethod
-    def features(self, images: np.ndarray) -> Tensor:
-        """Float [N, D], every image's for itself."""
-
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> Self:
-        """Such a representation of these training images; nothing is learned yet."""
-        check_size(train_images, self.image_size, self.description.method)
-        adapted = copy.copy(self)
-        adapted._train_images = train_images
-        settings = self.description.settings | {LEARNED: fingerprint}
-        adapted.description = replace(self.description, trained_on="the training images", settings=settings)
-        return adapted
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        """Write the features of `images` into `out` [N, D]."""
-        if LEARNED not in self.description.settings:
-            raise ValueError(f"{self.description.method} is to be trained first: call adapted(train_images, ...)")
+    def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
         check_size(images, self.image_size, self.description.method)
-        if current().count > 1:
+        if ranks.count > 1:
             raise ValueError(f"{self.description.method} is trained by one process: run it without torchrun")
-        if self._train_images is not None:
-            self.fit(self._train_images)
-            self._train_images = None
-        with torch.no_grad():
-            fill_in_blocks(images, out, self.block, self.features, self.progress)
+        self.fitted = False  # so that an interrupted training leaves no mixture of two
+        self.train(images)
+        self.fitted = True
+        return self
+
+    def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
+        if not self.fitted:
+            raise ValueError(f"{self.description.method} must be trained first: call fit(train_images)")
+        return super().transform(images, out, ranks)
+
+    @abstractmethod
+    def train(self, images: np.ndarray) -> None:
+        """Learn from `images`; what was learned before is forgotten."""

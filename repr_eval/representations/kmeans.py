@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
-from repr_eval.representations.fitted import Fitted
+from repr_eval.representations.fitted import TRAINED_ON, Fitted
 from repr_eval.representations.layers import Layers
 from repr_eval.system.parallel import parallel_map
 
@@ -117,27 +117,28 @@ class StandardisedSums(Fitted):
         self.mean, self.spread = mean.float(), (square - mean.square() + SPREAD).sqrt().float()
 
 
-class KMeansFeatures(StandardisedSums):
-    """The representation, with `k` centroids: 4k features."""
+class KMeans(StandardisedSums):
+    """The representation, with k = `n_centroids`: 4k features."""
 
     block = 64
 
     def __init__(
-        self, k: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
+        self, n_centroids: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
         device: torch.device | None = None, progress: bool = True,
     ):  # fmt: skip
-        if k < 2 or n_patches < k or image_size < 2 * PATCH:
-            raise ValueError(f"{k} centroids of {n_patches:,} patches: needs 2 or more, and as many patches")
-        self.k = k
-        self.seed = seed
-        self.n_patches = n_patches
+        k = n_centroids
+        if k < 2 or n_patches < k:
+            raise ValueError(f"{k} centroids of {n_patches:,} patches: needs 2 or more, and at least as many patches")
+        if image_size < 2 * PATCH:
+            raise ValueError(f"image size {image_size}: needs {2 * PATCH} or more, twice the side of a patch")
+        self.n_centroids, self.seed, self.n_patches = n_centroids, seed, n_patches
         settings = {
             "representation": "kmeans", "centroids": k, "patch": PATCH, "patches": n_patches, "iterations": ITERATIONS,
             "activation": "triangle", "pooling": "sum 2x2", "whitening": WHITENING, "contrast": CONTRAST, "seed": seed,
         }  # fmt: skip
         description = Description(
             method=f"1-layer K-means, {k:,} centroids",
-            trained_on="",
+            trained_on=TRAINED_ON,
             layers=Layers(1, 1, 1),
             n_features=4 * k,
             max_units=k,
@@ -145,12 +146,12 @@ class KMeansFeatures(StandardisedSums):
         )
         super().__init__(description, image_size, device, progress)
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         rng = np.random.default_rng([self.seed, 0])
         patches = normalised(random_patches(images, self.n_patches, rng, self.device))
         self.centre, self.whiten = whitening(patches)
         generator = torch.Generator().manual_seed(self.seed)
-        self.C = kmeans((patches - self.centre) @ self.whiten, self.k, generator, progress=self.progress)
+        self.C = kmeans((patches - self.centre) @ self.whiten, self.n_centroids, generator, progress=self.progress)
         self.standardise(images, rng)
 
     def sums(self, images: np.ndarray) -> Tensor:
@@ -159,12 +160,12 @@ class KMeansFeatures(StandardisedSums):
     def _sums_of(self, image: Tensor) -> Tensor:
         """Sums [4k] of an image [S, S, 3]; of some rows of windows at a time, so that their distances stay in cache."""
         x = (normalised(patches_of(image.permute(2, 0, 1)[None].float())) - self.centre) @ self.whiten
-        side = image.shape[0] - PATCH + 1
-        at_once = max(1, CACHED // (side * self.k)) if self.device.type == "cpu" else side
-        total = torch.zeros(2, 2, self.k, device=self.device)
+        k, side = self.n_centroids, image.shape[0] - PATCH + 1
+        at_once = max(1, CACHED // (side * k)) if self.device.type == "cpu" else side
+        total = torch.zeros(2, 2, k, device=self.device)
         for row, half in enumerate(halves(x.view(side, side, -1), 0)):
             for rows in half.split(at_once):
-                f = triangle(rows.flatten(0, 1), self.C).view(-1, side, self.k)
+                f = triangle(rows.flatten(0, 1), self.C).view(-1, side, k)
                 for column, part in enumerate(halves(f, 1)):
                     total[row, column] += part.sum((0, 1))
         return total.flatten()

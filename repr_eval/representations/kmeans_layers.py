@@ -40,7 +40,7 @@ from tqdm import tqdm
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
-from repr_eval.representations.fitted import of_size
+from repr_eval.representations.fitted import TRAINED_ON, of_size
 from repr_eval.representations.kmeans import (
     CONTRAST,
     PATCH,
@@ -234,7 +234,7 @@ def learn_layer(
     )
 
 
-class ReceptiveFields(StandardisedSums):
+class KMeansLayers(StandardisedSums):
     """The representation: four features a map of every layer, one of each quadrant."""
 
     def __init__(
@@ -255,14 +255,19 @@ class ReceptiveFields(StandardisedSums):
         layers = Layers(1, len(counts), len(counts))
         super().__init__(
             Description(
-                method=method, trained_on="", layers=layers, n_features=n_features, max_units=max(counts), settings=said
+                method=method,
+                trained_on=TRAINED_ON,
+                layers=layers,
+                n_features=n_features,
+                max_units=max(counts),
+                settings=said,
             ),
             image_size,
             device,
             progress,
         )
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         rng, generator = np.random.default_rng([self.seed, 0]), torch.Generator().manual_seed(self.seed)
         s = self.settings
         patches = random_patches(images, s.patches, rng, self.device)
@@ -306,6 +311,6 @@ class ReceptiveFields(StandardisedSums):
 
 def receptive_fields(
     seed: int = 0, device: torch.device | None = None, progress: bool = True, size: str = "published"
-) -> ReceptiveFields:
+) -> KMeansLayers:
     """The representation of 32x32 images in one of SIZES. ValueError where there is none of that name."""
-    return ReceptiveFields(of_size(SIZES, size), seed, device=device, progress=progress)
+    return KMeansLayers(of_size(SIZES, size), seed, device=device, progress=progress)

@@ -11,7 +11,7 @@ import torch
 from repr_eval.representations.base import Representation
 from repr_eval.representations.dae import denoising_autoencoder
 from repr_eval.representations.exemplar import exemplar_cnn
-from repr_eval.representations.kmeans import KMeansFeatures
+from repr_eval.representations.kmeans import KMeans
 from repr_eval.representations.kmeans_layers import receptive_fields
 from repr_eval.representations.pixels import Pixels, WhitenedPixels
 from repr_eval.representations.swwae import what_where_autoencoder
@@ -21,8 +21,8 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "pixels": lambda seed, device: Pixels(),
     "pixels-zca": lambda seed, device: WhitenedPixels(device=device),
     "pixels-pca": lambda seed, device: WhitenedPixels(256, device=device),
-    "kmeans-1600": lambda seed, device: KMeansFeatures(1600, seed, device=device),
-    "kmeans-4800": lambda seed, device: KMeansFeatures(4800, seed, device=device),
+    "kmeans-1600": lambda seed, device: KMeans(1600, seed, device=device),
+    "kmeans-4800": lambda seed, device: KMeans(4800, seed, device=device),
     "kmeans-4800-gain-shape": lambda seed, device: receptive_fields(seed, device, size="one layer"),
     "kmeans-3layer": lambda seed, device: receptive_fields(seed, device),
     "kmeans-3layer-small": lambda seed, device: receptive_fields(seed, device, size="small"),

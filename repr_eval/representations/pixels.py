@@ -6,8 +6,8 @@ from torch import Tensor
 
 from repr_eval.images.scale import to_unit
 from repr_eval.representations.base import Description
-from repr_eval.representations.batched import check_size, fill_in_blocks, on_device
-from repr_eval.representations.fitted import Fitted
+from repr_eval.representations.batched import Batched, on_device
+from repr_eval.representations.fitted import TRAINED_ON, Fitted
 
 SCALE = "x / 127.5 - 1"
 RIDGE = 0.01  # of the mean variance of a pixel, added to the variance in every direction
@@ -19,30 +19,29 @@ def scaled_pixels(images: np.ndarray, device: torch.device | None = None) -> Ten
     return to_unit(on_device(images, device or torch.device("cpu")).flatten(1))
 
 
-class Pixels:
+class Pixels(Batched):
     """Raw pixels in [-1, 1], flattened."""
 
+    block = 4096
+
     def __init__(self, image_size: int = 32):
-        self.image_size = image_size
+        super().__init__(device=None, progress=False)
+        self.image_size = self.input_size = image_size
         d = image_size * image_size * 3
         settings = {"representation": "pixels", "scale": SCALE}
         self.description = Description(
             method="raw pixels", trained_on="nothing", layers="-", n_features=d, max_units=None, settings=settings
         )
 
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> "Pixels":
-        return self
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        check_size(images, self.image_size, "this representation")
-        fill_in_blocks(images, out, 4096, scaled_pixels, progress=False)
+    def features(self, images: np.ndarray) -> Tensor:
+        return scaled_pixels(images)
 
 
 class WhitenedPixels(Fitted):
     """Pixels x as (x - mean) V (E + e)^-1/2 V^T, with V E V^T their covariance over the training images: ZCA.
 
-    With `components` (PCA) as (x - mean) V (E + e)^-1/2 on so many leading directions. Of all directions the two are
-    rotations of each other, which neither an L2-SVM nor cosine similarity can tell apart.
+    With `components` (PCA) as (x - mean) V (E + e)^-1/2 on that number of leading directions. With all directions the
+    two are rotations of each other, which neither an L2-SVM nor cosine similarity can tell apart.
     """
 
     block = 4096
@@ -61,7 +60,7 @@ class WhitenedPixels(Fitted):
         }  # fmt: skip
         description = Description(
             method=f"pixels whitened ({kind})",
-            trained_on="",
+            trained_on=TRAINED_ON,
             layers="-",
             n_features=components or d,
             max_units=None,
@@ -69,7 +68,7 @@ class WhitenedPixels(Fitted):
         )
         super().__init__(description, image_size, device, progress)
 
-    def fit(self, images: np.ndarray) -> None:
+    def train(self, images: np.ndarray) -> None:
         d = images[0].size
         total, square = torch.zeros(d, dtype=torch.float64), torch.zeros(d, d, dtype=torch.float64)
         for start in range(0, len(images), self.block):

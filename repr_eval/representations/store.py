@@ -1,8 +1,8 @@
 """Features on disk, keyed by everything that can change them: written under a temporary name, then renamed.
 
 An entry is `KEY.npy` (float16 or float32 [N, D], memory-mapped on reading) and `KEY.json`, the settings that the key is
-the hash of. The description is written once the features are complete and before they get their name, so that no array
-is without one.
+the hash of. The settings are written once the features are complete and before they get their name, so that no array
+is without them.
 """
 
 import fcntl
@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from repr_eval.system.files import replacing, write_text
-from repr_eval.system.ranks import current
+from repr_eval.system.ranks import ALONE, Ranks
 
 STALE_SECONDS = 24 * 3600
-VERSION = 1  # of the extraction code: raised whenever the same settings would give other numbers
-Fill = Callable[[np.ndarray], None]  # writes the features into an array [N, D]
+VERSION = 2  # of the extraction code and of an entry's layout: raised whenever the same settings would give another one
+Fill = Callable[[np.ndarray], None]  # writes the features into an array [N, D], or a rank's share of them
+Check = Callable[[np.ndarray], None]  # raises an error where the complete features must not be stored
 
 
 def key_of(settings: dict[str, Any]) -> str:
@@ -32,61 +33,65 @@ def key_of(settings: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def stored_features(folder: Path, settings: dict[str, Any], shape: tuple[int, int], fill: Fill) -> np.ndarray:
-    """The features for `settings`, memory-mapped read-only: from `folder`, or made there by `fill` first.
+def read(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) -> np.ndarray | None:
+    """The features for `settings`, memory-mapped read-only; None where `folder` has none.
 
     `settings["precision"]` is the stored type, float16 or float32. An entry of another shape or type (a damaged file)
-    is made again.
+    counts as none.
     """
-    path = folder / f"{key_of(settings)}.npy"
-    dtype = np.dtype(settings["precision"])
-    stored, ranks = _open(path, shape, dtype), current()
-    if ranks.broadcast(stored is not None):
-        stored = _open(path, shape, dtype) if stored is None else stored
-        if stored is None:
-            raise OSError(f"{path}: the first rank has found these features and rank {ranks.number} has not")
-        return stored
+    try:
+        array = np.lib.format.open_memmap(_path(folder, settings), "r")
+    except (OSError, ValueError):
+        return None
+    return array if (array.shape, array.dtype) == (shape, np.dtype(settings["precision"])) else None
+
+
+def write(
+    folder: Path, settings: dict[str, Any], shape: tuple[int, int], fill: Fill, check: Check, ranks: Ranks = ALONE
+) -> np.ndarray:
+    """Store what `fill` writes as the features for `settings`, and return it as `read` does.
+
+    On any error, `check`'s too, nothing is stored. Several ranks fill one file, each its share.
+    """
+    path, dtype = _path(folder, settings), np.dtype(settings["precision"])
     with replacing(path) if ranks.first else nullcontext(path) as own:
         partial = ranks.broadcast(own)
         if ranks.first:
             _remove_stale(folder)
-            _check_space(partial, shape[0] * shape[1] * dtype.itemsize)
+            check_space(folder, settings, shape)
             np.lib.format.open_memmap(partial, "w+", dtype, shape)
         ranks.wait()
         with open(partial, "rb") as held:
-            fcntl.flock(held, fcntl.LOCK_SH)  # for `fill` may learn for days before it writes
+            fcntl.flock(held, fcntl.LOCK_SH)  # however long `fill` takes before it writes
             array = np.lib.format.open_memmap(partial, "r+")
             fill(array)
         array.flush()
         ranks.wait()
         if ranks.first:
-            _check_finite(array)
+            check(array)
             described = json.dumps({"version": VERSION, **settings}, indent=2, sort_keys=True) + "\n"
             write_text(path.with_suffix(".json"), described)
         del array
     ranks.wait()
-    made = _open(path, shape, dtype)
-    if made is None:
+    stored = read(folder, settings, shape)
+    if stored is None:
         raise OSError(f"{path}: could not be read back after writing")
-    return made
+    return stored
 
 
-def has(folder: Path, settings: dict[str, Any]) -> bool:
-    """Whether `folder` holds features for `settings`."""
-    return (folder / f"{key_of(settings)}.npy").exists()
+def check_space(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) -> None:
+    """OSError unless the disk has room: a memory map on a full disk ends in a signal, not in an error."""
+    folder.mkdir(parents=True, exist_ok=True)
+    needed, free = shape[0] * shape[1] * np.dtype(settings["precision"]).itemsize, shutil.disk_usage(folder).free
+    if free < needed:
+        raise OSError(
+            f"{folder}: features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
+            "make room, or store them in another folder"
+        )
 
 
-def remove(folder: Path, settings: dict[str, Any]) -> None:
-    """Forget the features for `settings`."""
-    (folder / f"{key_of(settings)}.npy").unlink(missing_ok=True)
-
-
-def _open(path: Path, shape: tuple[int, int], dtype: np.dtype[Any]) -> np.ndarray | None:
-    try:
-        array = np.lib.format.open_memmap(path, "r")
-    except (OSError, ValueError):
-        return None
-    return array if array.shape == shape and array.dtype == dtype else None
+def _path(folder: Path, settings: dict[str, Any]) -> Path:
+    return folder / f"{key_of(settings)}.npy"
 
 
 def _remove_stale(folder: Path) -> None:
@@ -96,23 +101,3 @@ def _remove_stale(folder: Path) -> None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if time.time() - os.fstat(file.fileno()).st_mtime > STALE_SECONDS:
                 partial.unlink()
-
-
-def _check_finite(array: np.ndarray, rows: int = 1024) -> None:
-    for start in range(0, len(array), rows):
-        if not np.isfinite(array[start : start + rows]).all():
-            row = start + int(np.flatnonzero(~np.isfinite(array[start : start + rows]).all(1))[0])
-            raise ValueError(
-                f"the features of image {row} hold NaN or infinity as {array.dtype} "
-                "(float16 reaches 65,504; --store-as float32 goes further)"
-            )
-
-
-def _check_space(path: Path, needed: int) -> None:
-    """Raise OSError unless the disk has room: a memory map on a full disk ends in a signal, not in an error."""
-    free = shutil.disk_usage(path.parent).free
-    if free < needed:
-        raise OSError(
-            f"{path.parent}: features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
-            "make room, or name another folder with --store"
-        )

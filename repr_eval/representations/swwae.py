@@ -176,8 +176,8 @@ class WhatWhereFeatures(AutoencoderFeatures):
     def to_input(self, images: np.ndarray) -> Tensor:
         return to_network(images, self.device)
 
-    def fit(self, images: np.ndarray) -> None:
-        super().fit(images)
+    def train(self, images: np.ndarray) -> None:
+        super().train(images)
         sample = visiting_order(len(images), min(len(images), self.settings.statistics_from), self.seed).numpy()
         starts = range(0, len(sample), self.training.batch)
         settle_statistics(

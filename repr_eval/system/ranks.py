@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class Done(Exception):
-    """This rank's part of the job is over; the first one goes on alone."""
-
-
 class RankLost(ValueError):
     """Another rank of the job is gone."""
 

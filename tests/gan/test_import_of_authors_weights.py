@@ -141,7 +141,7 @@ def test_a_file_of_imported_weights_comes_back_and_has_no_running_statistics(jl:
     assert (again.eps, found.eps) == (BN_EPS, 1e-8)
     for name, value in network.state_dict().items():
         assert torch.equal(again.state_dict()[name], value), name
-    with pytest.raises(ValueError, match=r"d\.safetensors: has no running batch-norm statistics; use --bn recomputed"):
+    with pytest.raises(ValueError, match=r"d\.safetensors: has no running batch-norm statistics; choose bn recomputed"):
         from_weights(tmp_path / "d.safetensors", bn="running")
     assert from_weights(tmp_path / "d.safetensors").description.method == "imported weights (10_discrim_params.jl)"
 

@@ -48,12 +48,10 @@ def what_where(seed: int = 0, **changes: Any) -> WhatWhereFeatures:
 
 
 def filled(model: AutoencoderFeatures, images: np.ndarray, train_images: np.ndarray | None = None) -> np.ndarray:
-    """The features of `images` by `model`, or by one adapted to `train_images`."""
+    """The features of `images` by `model`, fitted to `train_images` first where there are some."""
     if train_images is not None:
-        model = model.adapted(train_images, "print")
-    out = np.full((len(images), model.description.n_features), np.nan, np.float32)
-    model.fill(images, out)
-    return out
+        model.fit(train_images)
+    return model.transform(images)
 
 
 both = pytest.mark.parametrize("make", [denoiser, what_where])
@@ -94,7 +92,7 @@ def test_the_loss_falls_on_images_of_low_rank(make: Any) -> None:
 @both
 def test_features_do_not_depend_on_the_call_and_equal_seeds_give_equal_ones(make: Any) -> None:
     train_images, images = pictures(40), pictures(9, seed=1)
-    model = make().adapted(train_images, "print")
+    model = make().fit(train_images)
     out = filled(model, images)
     assert out.std(0).max() > 0
     np.testing.assert_array_equal(out, filled(model, images))  # nothing is learned or drawn again
@@ -156,17 +154,37 @@ def test_a_loss_that_is_not_finite_is_noticed_before_the_end() -> None:
 
 
 @both
-def test_settings_tell_all_and_adapting_leaves_the_original_alone(make: Any) -> None:
+def test_settings_tell_all_before_and_after_fitting(make: Any) -> None:
     model = make(seed=5)
-    settings = model.description.settings
+    before, settings = model.description, model.description.settings
     assert settings["seed"] == 5
     assert settings["training"] == {"images_seen": 96, "batch": 16, "learning_rate": 1e-2, "precision": "fp32"}
-    adapted = model.adapted(pictures(20), "print")
-    assert adapted.description.settings == settings | {"learned_from": "print"}
-    filled(adapted, pictures(2))
-    assert not hasattr(model, "network")
-    with pytest.raises(ValueError, match="trained first"):
+    assert model.description.fitted_to("print").settings == settings | {"learned_from": "print"}
+    with pytest.raises(ValueError, match=r"must be trained first: call fit\(train_images\)"):
         filled(model, pictures(2))
+    assert model.fit(pictures(20)) is model
+    filled(model, pictures(2))
+    assert model.description == before
+
+
+@both
+def test_fitting_again_forgets_what_was_learned_and_an_interrupted_fit_leaves_nothing(
+    make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, images = make(), pictures(4, seed=1)
+    filled(model, images, pictures(40))
+    np.testing.assert_array_equal(
+        filled(model, images, pictures(40, seed=2)), filled(make(), images, pictures(40, seed=2))
+    )
+
+    def interrupted(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("repr_eval.representations.autoencoders.train_autoencoder", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(pictures(40))
+    with pytest.raises(ValueError, match="must be trained first"):
+        filled(model, images)
 
 
 @pytest.mark.parametrize(
@@ -192,4 +210,4 @@ def test_impossible_seeds_and_images(make: Any) -> None:
     with pytest.raises(ValueError, match="20 is not a multiple of 16"):
         type(model)(model.settings, "tiny", image_size=20)
     with pytest.raises(ValueError, match=r"takes 16x16x3"):
-        model.adapted(np.zeros((2, 32, 32, 3), np.uint8), "print")
+        model.fit(np.zeros((2, 32, 32, 3), np.uint8))

@@ -258,20 +258,18 @@ def test_features_follow_from_the_seed() -> None:
     images, settings = images_of(24), replace(TINY, schedule=((0.01, 3),))
     made = []
     for seed in (0, 0, 1):
-        model = ExemplarCNN(settings, seed, progress=False).adapted(images, "print")
-        made.append(np.empty((24, model.description.n_features), np.float32))
-        model.fill(images, made[-1])
+        model = ExemplarCNN(settings, seed, progress=False).fit(images)
+        made.append(model.transform(images))
     np.testing.assert_array_equal(made[0], made[1])
     assert np.abs(made[0] - made[2]).max() > 0.1
 
 
 def test_the_surrogate_task_is_learned_and_features_do_not_depend_on_what_else_is_in_the_call() -> None:
     images = images_of(24)
-    model = ExemplarCNN(TINY, progress=False).adapted(images, "print")
-    out, alone = np.empty((24, 4 * 16 + 32), np.float32), np.empty((1, 4 * 16 + 32), np.float32)
-    model.fill(images, out)
-    model.fill(images[7:8], alone)
-    np.testing.assert_allclose(alone, out[7:8], atol=1e-5)
+    model = ExemplarCNN(TINY, progress=False).fit(images)
+    out = model.transform(images)
+    assert out.shape == (24, 4 * 16 + 32)
+    np.testing.assert_allclose(model.transform(images[7:8]), out[7:8], atol=1e-5)
     for layer in np.split(out, [32, 64], 1):
         assert layer.min() >= 0
         assert 0.9 < layer.max() < 1.1
@@ -287,9 +285,8 @@ def test_the_surrogate_task_is_learned_and_features_do_not_depend_on_what_else_i
 
 def test_images_are_enlarged_where_the_settings_say_so() -> None:
     settings = replace(TINY, side=64, schedule=((0.01, 1),))
-    model, images = ExemplarCNN(settings, progress=False).adapted(images_of(24), "print"), images_of(3, seed=1)
-    out = np.empty((3, model.description.n_features), np.float32)
-    model.fill(images, out)
+    model, images = ExemplarCNN(settings, progress=False).fit(images_of(24)), images_of(3, seed=1)
+    out = model.transform(images)
     assert out.shape[1] == 4 * (8 + 8 + 32)
     x = F.interpolate(torch.from_numpy(images).permute(0, 3, 1, 2) / 255, (64, 64), mode="bilinear")
     with torch.no_grad():
@@ -325,6 +322,6 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="last_rate 0"):
         replace(TINY, last_rate=0.0)
     with pytest.raises(ValueError, match="trained first"):
-        ExemplarCNN(TINY).fill(images, np.empty((24, 96), np.float32))
+        ExemplarCNN(TINY).transform(images)
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 1 "):
         ExemplarCNN(replace(TINY, schedule=((1e30, 5),)), progress=False).fit(images)

@@ -1,29 +1,21 @@
-"""Features: their number, what they depend on, batch-norm statistics, and the store."""
+"""Features: their number, what they depend on, batch-norm statistics."""
 
-import json
-import os
-import shutil
-from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from repr_eval.extraction import Folders, extracted, features_of
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import Discriminator
 from repr_eval.gan.weights import WeightsInfo, save_weights, weights_hash
-from repr_eval.images.labelled import LabelledImages, make_split
-from repr_eval.representations import store
+from repr_eval.representations.base import Representation
 from repr_eval.representations.batch_norm import recompute_statistics
 from repr_eval.representations.batched import to_network
 from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, n_features, pooled, untrained
 from repr_eval.representations.pixels import Pixels
-from repr_eval.representations.store import key_of, stored_features
+from repr_eval.system.ranks import Ranks
 
 CPU = torch.device("cpu")
 
@@ -35,9 +27,9 @@ def pictures(n: int, size: int = 32, seed: int = 0) -> np.ndarray:
     return coarse.repeat(4, 1).repeat(4, 2).astype(np.uint8)
 
 
-def filled(representation: Any, images: np.ndarray, dtype: type = np.float32) -> np.ndarray:
-    out = np.full((len(images), representation.description.n_features), np.nan, dtype)
-    representation.fill(images, out)
+def filled(representation: Representation, images: np.ndarray) -> np.ndarray:
+    out = np.full((len(images), representation.description.n_features), np.nan, np.float32)
+    assert representation.transform(images, out=out) is out
     return out
 
 
@@ -104,7 +96,7 @@ def test_features_are_every_layers_maxima_after_leaky_relu() -> None:
 
 def test_features_do_not_depend_on_the_other_images() -> None:
     for bn in ("running", "recomputed"):
-        representation = small(bn).adapted(pictures(40, seed=1), "fingerprint")
+        representation = small(bn).fit(pictures(40, seed=1))
         images = pictures(150)  # more than a batch
         together = filled(representation, images)
         alone = np.concatenate([filled(representation, images[i : i + 1]) for i in (0, 100, 149)])
@@ -124,7 +116,7 @@ def test_images_are_scaled_to_one_and_minus_one() -> None:
 def test_read_only_images_are_welcome(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", pictures(3))
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    for representation in (small(), small("recomputed").adapted(mapped, "fingerprint"), Pixels()):
+    for representation in (small(), small("recomputed").fit(mapped), Pixels()):
         assert np.isfinite(filled(representation, mapped)).all()
 
 
@@ -132,7 +124,7 @@ def test_pixels_are_known_by_hand() -> None:
     images = np.zeros((2, 32, 32, 3), np.uint8)
     images[1, 0, 1] = [255, 51, 102]
     pixels = Pixels()
-    assert pixels.adapted(images, "any") is pixels
+    assert pixels.fit(images) is pixels
     features = filled(pixels, images)
     assert features.shape == (2, 3072)
     assert (features[0] == -1).all()
@@ -146,7 +138,7 @@ def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
         with pytest.raises(ValueError, match=r"images are \[\d+, \d+, \d\]; .* takes 32x32x3"):
             filled(representation, images)
     with pytest.raises(ValueError, match="dcgan32 takes 32x32x3"):
-        small("recomputed").adapted(images, "fingerprint")
+        small("recomputed").fit(images)
 
 
 # Batch-norm statistics.
@@ -188,25 +180,27 @@ def test_recomputed_statistics_are_the_mean_over_batches() -> None:
 
 def test_statistics_are_those_of_the_training_images_alone() -> None:
     train, test = pictures(140, seed=1), pictures(20, seed=2)
-    adapted = small("recomputed").adapted(train, "fingerprint")
+    fitted = small("recomputed").fit(train)
     by_hand = DiscriminatorFeatures(
         recompute_statistics(small().network, train, CPU, progress=False), "", "", "running", progress=False
     )
-    np.testing.assert_array_equal(filled(adapted, test), filled(by_hand, test))
-    other = filled(small("recomputed").adapted(train // 2, "other"), test)
-    assert abs(other - filled(adapted, test)).max() > 0.1
+    np.testing.assert_array_equal(filled(fitted, test), filled(by_hand, test))
+    features = filled(fitted, test)
+    other = filled(small("recomputed").fit(train // 2), test)
+    assert abs(other - features).max() > 0.1
+    np.testing.assert_array_equal(filled(fitted.fit(train // 2), test), other)  # fitted anew, nothing of before is left
 
 
 def test_running_mode_leaves_the_statistics() -> None:
     representation = small("running")
     before = weights_hash(representation.network)
-    assert representation.adapted(pictures(20), "fingerprint") is representation
+    assert representation.fit(pictures(20)) is representation
     filled(representation, pictures(20))
     assert weights_hash(representation.network) == before
 
 
 def test_recomputed_statistics_need_training_images() -> None:
-    with pytest.raises(ValueError, match="call adapted"):
+    with pytest.raises(ValueError, match=r"^batch-norm statistics must be recomputed first: call fit\(train_images\)$"):
         filled(small("recomputed"), pictures(1))
     with pytest.raises(ValueError, match="batch-norm mode 'batch'; choose from recomputed, at-hand, running"):
         small("batch")
@@ -216,9 +210,9 @@ def test_statistics_at_hand_are_those_of_the_images_given() -> None:
     images = pictures(200)
     representation = small("at-hand")
     before = weights_hash(representation.network)
-    assert representation.adapted(pictures(20, seed=5), "other") is representation
+    assert representation.fit(pictures(20, seed=5)) is representation
     for part in (images, images[:30]):
-        recomputed = small("recomputed").adapted(part, "these")
+        recomputed = small("recomputed").fit(part)
         np.testing.assert_array_equal(filled(representation, part), filled(recomputed, part))
     assert not np.array_equal(filled(representation, images)[:30], filled(representation, images[:30]))
     assert weights_hash(representation.network) == before
@@ -253,14 +247,18 @@ def test_layers_that_are_not_there_are_refused(first: int, last: int) -> None:
         Pixels().description.of_layers(1, 1)
 
 
-def test_adapting_leaves_the_representation_as_it_was() -> None:
+def test_fitting_leaves_the_weights_and_the_description_as_they_were() -> None:
     representation = small("recomputed")
     before, settings = weights_hash(representation.network), dict(representation.description.settings)
-    adapted = representation.adapted(pictures(20), "one")
-    filled(adapted, pictures(2))
+    assert representation.fit(pictures(20)) is representation
+    filled(representation, pictures(2))
     assert weights_hash(representation.network) == before
     assert representation.description.settings == settings
-    assert adapted.description.settings == settings | {"bn_images": "one"}
+    assert representation.description.fitted_to("one").settings == settings | {"bn_images": "one"}
+    assert representation.description.depends_on_data
+    for other in (small("running"), small("at-hand"), Pixels()):
+        assert other.description.fitted_to("one") == other.description
+        assert not other.description.depends_on_data
 
 
 def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None:
@@ -281,170 +279,40 @@ def test_the_name_tells_a_recipe_that_is_not_the_papers(recipe: str, kind: str, 
     assert name == f"{kind} (dcgan32, width 0.1, 640 images seen)"
 
 
-# The store.
-
-SETTINGS = {"weights": "abc", "bn": "recomputed", "layers": 6, "precision": "float32"}
+# The contract of fit and transform.
 
 
-class Source:
-    """A `fill` that counts its calls."""
-
-    def __init__(self, value: float = 1.0):
-        self.value, self.calls = value, 0
-
-    def __call__(self, out: np.ndarray) -> None:
-        self.calls += 1
-        out[:] = self.value + np.arange(out.size).reshape(out.shape)
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.suffix for path in folder.iterdir())
+@pytest.mark.parametrize("bn", ["recomputed", "running", "at-hand"])
+def test_features_in_an_array_of_ones_own_are_the_same(bn: str, tmp_path: Path) -> None:
+    representation, images = small(bn).fit(pictures(30, seed=1)), pictures(150)
+    made = representation.transform(images)
+    assert made.dtype == np.float32
+    for dtype in (np.float16, np.float32, np.float64):
+        mapped = np.lib.format.open_memmap(tmp_path / f"{dtype.__name__}.npy", "w+", dtype, made.shape)
+        assert representation.transform(images, out=mapped) is mapped
+        np.testing.assert_array_equal(mapped, made.astype(dtype))
 
 
-@pytest.mark.parametrize("precision", ["float16", "float32"])
-def test_features_are_made_once_and_read_from_disk(precision: str, tmp_path: Path) -> None:
-    source, settings = Source(), SETTINGS | {"precision": precision}
-    made = stored_features(tmp_path, settings, (5, 3), source)
-    found = stored_features(tmp_path, settings, (5, 3), source)
-    assert source.calls == 1
-    for features in (made, found):
-        assert isinstance(features, np.memmap)
-        assert features.dtype == precision
-        assert not features.flags.writeable
-        np.testing.assert_array_equal(features, 1 + np.arange(15).reshape(5, 3))
-    assert names(tmp_path) == [".json", ".npy"]
-    assert json.loads((tmp_path / f"{key_of(settings)}.json").read_text()) == settings | {"version": store.VERSION}
+def test_an_array_that_features_do_not_fit_into_is_refused() -> None:
+    for out in (np.empty((2, 3071), np.float32), np.empty((3, 3072)), np.empty((2, 3072), np.int64)):
+        with pytest.raises(
+            ValueError, match=r"^out is \w+ \[\d, \d+\]; raw pixels of 2 images needs float \[2, 3072\]$"
+        ):
+            Pixels().transform(pictures(2), out=out)
 
 
-def test_features_that_take_days_are_not_taken_for_what_a_killed_process_left(tmp_path: Path) -> None:
-    left = tmp_path / ".partial-left.npy"
-    left.write_bytes(b"")
-    os.utime(left, (0, 0))
-
-    def days(out: np.ndarray) -> None:
-        for partial in tmp_path.glob(".partial-*"):
-            os.utime(partial, (0, 0))
-        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), Source())
-        out[:] = 7
-
-    assert (stored_features(tmp_path, SETTINGS, (5, 3), days) == 7).all()
-    assert names(tmp_path) == [".json", ".json", ".npy", ".npy"]
+def test_the_device_is_the_one_used() -> None:
+    assert [str(r.device) for r in (small(), Pixels())] == ["cpu", "cpu"]
+    elsewhere = untrained("dcgan32", 0.05, 0, device=torch.device("meta"))
+    assert str(elsewhere.device) == "meta"
 
 
-def test_key_is_of_the_content_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = key_of(SETTINGS)
-    assert key == key_of(dict(reversed(SETTINGS.items())))
-    changed: list[dict[str, Any]] = [
-        SETTINGS | {"weights": "abd"}, SETTINGS | {"bn": "running"}, SETTINGS | {"layers": 5},
-        SETTINGS | {"precision": "float16"}, SETTINGS | {"more": None}, {"weights": "abc"},
-    ]  # fmt: skip
-    assert len({key, *map(key_of, changed)}) == 7
-    monkeypatch.setattr(store, "VERSION", store.VERSION + 1)
-    assert key_of(SETTINGS) != key
-
-
-def stored_key(representation: Any, images: np.ndarray, labels: list[int], folder: Path, precision: str) -> str:
-    """The name of the entry that an evaluation makes for these."""
-    before = set(folder.glob("*.npy"))
-    features_of(make_split(images, np.array(labels)), representation, Folders(folder, folder, precision))
-    (made,) = set(folder.glob("*.npy")) - before
-    return made.stem
-
-
-def test_every_changed_setting_makes_another_entry(tmp_path: Path) -> None:
-    images, train, arch = pictures(2), pictures(20, seed=1), architecture_named("dcgan32")
-    weights = small().network
-
-    def recomputed(train_images: np.ndarray, fingerprint: str) -> Any:
-        return small("recomputed").adapted(train_images, fingerprint)
-
-    other_eps = Discriminator(arch, 0.05, eps=1e-5)
-    other_eps.load_state_dict(weights.state_dict())
-    four_layers = Discriminator(arch, 0.05, layers=4)
-    four_layers.load_state_dict(weights.state_dict(), strict=False)
-    makers: list[tuple[Any, np.ndarray, list[int], str]] = [
-        (small(), images, [0, 1], "float32"),
-        (small(), images, [0, 1], "float16"),
-        (small(), images, [1, 0], "float32"),  # another order of the rows
-        (small(), 255 - images, [0, 1], "float32"),
-        (untrained("dcgan32", 0.05, seed=1, bn="running", progress=False), images, [0, 1], "float32"),
-        (small(width=0.06), images, [0, 1], "float32"),
-        (small(arch="dcgan32-svhn"), images, [0, 1], "float32"),
-        (DiscriminatorFeatures(other_eps, "", "", "running", progress=False), images, [0, 1], "float32"),
-        (DiscriminatorFeatures(four_layers, "", "", "running", progress=False), images, [0, 1], "float32"),
-        (recomputed(train, "one"), images, [0, 1], "float32"),
-        (recomputed(train // 2, "two"), images, [0, 1], "float32"),
-        (Pixels(), images, [0, 1], "float32"),
-    ]
-    keys = [stored_key(*maker[:3], tmp_path, maker[3]) for maker in makers]
-    assert len(set(keys)) == len(makers)
-
-
-def test_an_interrupted_write_leaves_no_entry(tmp_path: Path) -> None:
-    def interrupted(out: np.ndarray) -> None:
-        out[0] = 1
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        stored_features(tmp_path, SETTINGS, (5, 3), interrupted)
-    assert names(tmp_path) == []
-    source = Source()
-    np.testing.assert_array_equal(stored_features(tmp_path, SETTINGS, (5, 3), source)[0], [1, 2, 3])
-    assert source.calls == 1
-
-
-DAMAGE: dict[str, Callable[[bytes], bytes]] = {
-    "cut short": lambda content: content[:-4],
-    "header alone": lambda content: content[:64],
-    "empty": lambda content: b"",
-    "something else": lambda content: b"PK\x03\x04" + content,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_entry_is_made_again(damage: str, tmp_path: Path) -> None:
-    stored_features(tmp_path, SETTINGS, (5, 3), Source())
-    path = tmp_path / f"{key_of(SETTINGS)}.npy"
-    path.write_bytes(DAMAGE[damage](path.read_bytes()))
-    source = Source(7)
-    np.testing.assert_array_equal(stored_features(tmp_path, SETTINGS, (5, 3), source)[0], [7, 8, 9])
-    assert source.calls == 1
-
-
-def test_an_entry_of_another_shape_or_type_is_made_again(tmp_path: Path) -> None:
-    stored_features(tmp_path, SETTINGS, (5, 3), Source())
-    path = tmp_path / f"{key_of(SETTINGS)}.npy"
-    for wrong in (np.zeros((5, 2), np.float32), np.zeros((5, 3), np.float16)):
-        np.save(path, wrong)
-        source = Source()
-        assert stored_features(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
-        assert source.calls == 1
-
-
-def test_a_full_disk_is_an_error_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4 - 1))
-    source = Source()
-    with pytest.raises(OSError, match=r"features need .* GB and the disk has .* GB free"):
-        stored_features(tmp_path, SETTINGS, (5, 3), source)
-    assert source.calls == 0
-    assert names(tmp_path) == []
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4))
-    assert stored_features(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
-
-
-def test_features_that_are_not_finite_are_refused_with_the_image_they_belong_to(tmp_path: Path) -> None:
-    def overflowing(out: np.ndarray) -> None:
-        out[:] = 1
-        out[3, 1] = np.inf
-
-    with pytest.raises(ValueError, match=r"features of image 3 hold NaN or infinity as float16.*--store-as float32"):
-        stored_features(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), overflowing)
-    assert names(tmp_path) == []
-
-
-def test_images_of_one_class_are_no_data_set(tmp_path: Path) -> None:
-    split = make_split(pictures(4), np.full(4, 7))
-    data = LabelledImages("sevens", split, split, tuple("0123456789"), verified=False)
-    with pytest.raises(ValueError, match="sevens: all 4 training images are of class 7; two classes are needed"):
-        extracted(data, Pixels(), Folders(tmp_path / "out", tmp_path))
-    assert not list(tmp_path.iterdir())
+def test_ranks_share_the_rows_of_one_array() -> None:
+    representation, images = small(), pictures(300)  # blocks of 128, 128 and 44
+    whole, shared = filled(representation, images), np.zeros((300, representation.description.n_features), np.float32)
+    representation.transform(images, shared, Ranks(1, 2))
+    np.testing.assert_array_equal(shared[128:256], whole[128:256])
+    assert not shared[:128].any()
+    assert not shared[256:].any()
+    representation.transform(images, shared, Ranks(0, 2))
+    np.testing.assert_array_equal(shared, whole)

@@ -6,7 +6,7 @@ import torch
 
 from repr_eval.representations import kmeans as module
 from repr_eval.representations.kmeans import (
-    KMeansFeatures,
+    KMeans,
     kmeans,
     normalised,
     patches_of,
@@ -74,7 +74,7 @@ def test_quadrants_of_an_odd_number_of_positions() -> None:
 
 
 def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = KMeansFeatures(2, image_size=12, n_patches=2, progress=False)
+    model = KMeans(2, image_size=12, n_patches=2, progress=False)
     sums = torch.full((2, 8), 5.0)
     sums[1, 0] = 5 + 2 * 0.03**0.5  # mean 5 + sqrt(0.03), variance 0.03; a hundredth is added to it
     monkeypatch.setattr(model, "sums", lambda images: sums)
@@ -87,19 +87,27 @@ def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_features_do_not_depend_on_what_else_is_in_the_call_and_are_standardised() -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), dtype=np.uint8)
-    model = KMeansFeatures(8, image_size=12, n_patches=2000, progress=False).adapted(images, "print")
-    out, alone = np.empty((60, 32), np.float32), np.empty((1, 32), np.float32)
-    model.fill(images, out)
-    model.fill(images[7:8], alone)
-    np.testing.assert_allclose(out[7:8], alone, atol=1e-4)
+    model = KMeans(8, image_size=12, n_patches=2000, progress=False).fit(images)
+    out = model.transform(images)
+    assert out.shape == (60, 32)
+    np.testing.assert_allclose(out[7:8], model.transform(images[7:8]), atol=1e-4)
     np.testing.assert_allclose(out.mean(0), 0, atol=1e-4)
     assert (out.std(0) < 1.001).all()
-    again = KMeansFeatures(8, image_size=12, n_patches=2000, progress=False).adapted(images, "print")
-    repeated = np.empty((60, 32), np.float32)
-    again.fill(images, repeated)
-    np.testing.assert_array_equal(out, repeated)
+    again = KMeans(8, image_size=12, n_patches=2000, progress=False).fit(images)
+    np.testing.assert_array_equal(out, again.transform(images))
     with pytest.raises(ValueError, match="trained first"):
-        KMeansFeatures(8).fill(images, out)
+        KMeans(8).transform(np.zeros((1, 32, 32, 3), np.uint8))
+
+
+def test_parameters_are_kept_as_given_and_impossible_ones_are_named() -> None:
+    model = KMeans(n_centroids=30, seed=5, n_patches=2000)
+    assert (model.n_centroids, model.seed, model.image_size, model.n_patches) == (30, 5, 32, 2000)
+    with pytest.raises(ValueError, match="1 centroids of 400,000 patches: needs 2 or more, and at least as many"):
+        KMeans(1)
+    with pytest.raises(ValueError, match="30 centroids of 29 patches"):
+        KMeans(30, n_patches=29)
+    with pytest.raises(ValueError, match="image size 11: needs 12 or more"):
+        KMeans(30, image_size=11)
 
 
 def test_random_patches_are_rows_of_the_patches_that_features_are_made_of() -> None:
@@ -127,9 +135,8 @@ def test_the_whole_representation_is_that_of_plain_loops_over_windows(monkeypatc
 
     monkeypatch.setattr(module, "random_patches", watched)
     monkeypatch.setattr(module, "CACHED", 2 * positions * k)  # two rows of windows at a time, of four and of three
-    model = KMeansFeatures(k, image_size=12, n_patches=1000, progress=False).adapted(images, "print")
-    out = np.empty((40, 4 * k), np.float32)
-    model.fill(images, out)
+    model = KMeans(k, image_size=12, n_patches=1000, progress=False).fit(images)
+    out = model.transform(images)
 
     def contrast_normalised(x: np.ndarray) -> np.ndarray:
         return np.asarray((x - x.mean()) / np.sqrt(x.var(ddof=1) + 10))

@@ -12,8 +12,8 @@ from repr_eval.representations.kmeans import normalised, patches_of, whitening
 from repr_eval.representations.kmeans_layers import (
     SIZES,
     VARIABLE_SPREAD,
+    KMeansLayers,
     KMeansLayersSettings,
-    ReceptiveFields,
     block_means,
     filters_of,
     gain_shape,
@@ -43,14 +43,12 @@ def images_of(n: int, size: int = 20, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 
 
-def tiny(images: np.ndarray, seed: int = 0) -> ReceptiveFields:
-    return ReceptiveFields(TINY, seed, image_size=images.shape[1], progress=False).adapted(images, "print")
+def tiny(images: np.ndarray, seed: int = 0) -> KMeansLayers:
+    return KMeansLayers(TINY, seed, image_size=images.shape[1], progress=False).fit(images)
 
 
-def filled(model: ReceptiveFields, images: np.ndarray) -> np.ndarray:
-    out = np.empty((len(images), model.description.n_features), np.float32)
-    model.fill(images, out)
-    return out
+def filled(model: KMeansLayers, images: np.ndarray) -> np.ndarray:
+    return model.transform(images)
 
 
 def test_groups_that_share_a_scale_are_found() -> None:
@@ -191,7 +189,7 @@ def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standar
     images = images_of(60)
     model = tiny(images)
     with pytest.raises(ValueError, match="trained first"):
-        ReceptiveFields(TINY, image_size=20).fill(images, np.empty((60, 168), np.float32))
+        KMeansLayers(TINY, image_size=20).transform(images)
     out = filled(model, images)
     assert out.shape == (60, 4 * (12 + 15 + 15))
     np.testing.assert_allclose(filled(model, images[7:8]), out[7:8], atol=1e-3)
@@ -205,8 +203,8 @@ def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standar
 
 def test_a_single_layer_is_that_of_its_patches() -> None:
     images = images_of(60)
-    model = ReceptiveFields(KMeansLayersSettings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
-    model = model.adapted(images, "f")
+    model = KMeansLayers(KMeansLayersSettings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
+    model = model.fit(images)
     out = filled(model, images)
     patches = normalised(patches_of(torch.from_numpy(images).permute(0, 3, 1, 2).float()))
     maps = (patches @ model.filters + model.bias).clamp_min(0).view(60, 15, 15, 12)
@@ -232,6 +230,6 @@ def test_the_sizes_say_what_they_are() -> None:
     with pytest.raises(ValueError, match="size 'tiny'; choose from published, one layer, small"):
         receptive_fields(size="tiny")
     with pytest.raises(ValueError, match=r"images of 16x16: 11, 4, 1 positions a side"):
-        ReceptiveFields(TINY, image_size=16)
+        KMeansLayers(TINY, image_size=16)
     with pytest.raises(ValueError, match="3 receptive fields of 49: a layer has 48 variables"):
-        ReceptiveFields(replace(TINY, field=49), image_size=20)
+        KMeansLayers(replace(TINY, field=49), image_size=20)

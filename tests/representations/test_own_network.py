@@ -1,16 +1,19 @@
 """Networks of the user's own: features known by hand, every kind of SPEC, what is refused, what the key covers."""
 
 import io
+import linecache
 import os
 import pickle
 import struct
 import subprocess
 import sys
+import threading
 import warnings
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,7 +27,7 @@ from repr_eval.representations.base import Representation
 from repr_eval.representations.batched import to_network
 from repr_eval.representations.discriminator import pooled
 from repr_eval.representations.own_network.identity import weights_sha256
-from repr_eval.representations.own_network.network import arranged, encoder, probe
+from repr_eval.representations.own_network.network import FunctionFeatures, Network, arranged, encoder, probe
 from repr_eval.representations.store import key_of
 
 # The mean of red and the mean of all colours, over each of 4x4 cells of a 32x32 image: as networks, as functions.
@@ -134,9 +137,7 @@ def pictures(n: int, size: int = 32, seed: int = 1) -> np.ndarray:
 
 
 def filled(representation: Representation, images: np.ndarray) -> np.ndarray:
-    out = np.full((len(images), representation.description.n_features), np.nan, np.float32)
-    representation.adapted(images, "print").fill(images, out)
-    return out
+    return representation.fit(images).transform(images)
 
 
 def averages(images: np.ndarray) -> np.ndarray:
@@ -165,7 +166,7 @@ def test_code_of_a_file(folder: Path, name: str) -> None:
     assert description.max_units == (32 if function else 2)
     assert description.trained_on == ("not said" if function else "nothing, planted")
     assert description.settings["kind"] == ("function" if function else "code")
-    assert representation.adapted(images, "print") is representation
+    assert representation.fit(images) is representation
 
 
 @pytest.mark.parametrize("file", ["averages.pt", "averages.pt2"])
@@ -450,6 +451,73 @@ def test_layers_that_hooks_do_not_reach(folder: Path) -> None:
     script = f"nn.Sequential(torch.jit.load({str(folder / 'averages.pt')!r}))"
     with torchscript_is_deprecated(), pytest.raises(ValueError, match="layers of a code network cannot be reached"):
         of(script, folder, pool=("0.conv",))
+
+
+# Networks and functions that are at hand.
+
+
+def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
+    module, images = planted().network, pictures(3)
+    representation = Network(module, pool=["conv"], mean=(0.4, 0.5, 0.6), progress=False)
+    named = encoder(f"{folder / 'averages.py'}:network", ("conv",), mean=(0.4, 0.5, 0.6), progress=False)
+    np.testing.assert_array_equal(filled(representation, images), filled(named, images))
+    description = representation.description
+    assert (description.method, description.trained_on) == ("Averages", "nothing, planted")
+    assert (representation.pool, representation.mean, representation.std) == (
+        ["conv"],
+        (0.4, 0.5, 0.6),
+        (0.5, 0.5, 0.5),
+    )
+    left_out = ("sources_sha256", "callable", "seed")
+    assert {k: v for k, v in description.settings.items() if k not in left_out} == {
+        k: v for k, v in named.description.settings.items() if k not in left_out
+    }
+
+
+def test_a_network_at_hand_is_copied() -> None:
+    conv = nn.Conv2d(3, 2, 8, 8)
+    module, images = nn.Sequential(conv, nn.Dropout(0.5)), pictures(3)
+    representation = Network(module, progress=False)
+    before = filled(representation, images)
+    assert module.training
+    with torch.no_grad():
+        conv.weight.mul_(2)
+    np.testing.assert_array_equal(filled(representation, images), before)
+    assert (
+        Network(module).description.settings["weights_sha256"] != representation.description.settings["weights_sha256"]
+    )
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    return np.asarray(images.mean((1, 2)) / 255)
+
+
+def test_a_function_at_hand_is_known_by_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
+    images = pictures(3)
+    representation = FunctionFeatures(brightness, progress=False)
+    np.testing.assert_allclose(filled(representation, images), brightness(images), rtol=1e-6)
+    assert representation.description.method == "brightness"
+    key = representation.description.settings["sources_sha256"]
+    assert key == FunctionFeatures(partial(brightness)).description.settings["sources_sha256"]
+    cells = []
+    for number, content in enumerate(("images.mean((1, 2))", "images.mean((1, 2)) * 1")):  # as a notebook defines them
+        source, names = f"def cell(images):\n    return {content}\n", {"__name__": "__main__"}
+        linecache.cache[f"<cell {number}>"] = (len(source), None, source.splitlines(keepends=True), f"<cell {number}>")
+        exec(compile(source, f"<cell {number}>", "exec"), names)
+        cells.append(FunctionFeatures(names["cell"]).description.settings["sources_sha256"])  # type: ignore[arg-type]
+        del linecache.cache[f"<cell {number}>"]
+    assert len({key, *cells}) == 3
+
+
+def test_what_is_no_network_or_function_at_hand_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^3 is int; needs a function of images alone$"):
+        FunctionFeatures(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^pool 'conv': needs a list of names, \['conv'\]$"):
+        Network(planted().network, pool="conv")
+    locked = nn.Flatten()
+    locked.lock = threading.Lock()  # type: ignore[assignment]
+    with pytest.raises(ValueError, match=r"^encoder Flatten cannot be copied: cannot pickle .* \(TypeError\)$"):
+        Network(locked)
 
 
 # The key of stored features.

@@ -187,6 +187,10 @@ def test_features_are_the_same_bits_on_two_ranks(tmp_path: Path) -> None:
     for mine, other in zip(one, two, strict=True):
         np.testing.assert_array_equal(np.load(mine), np.load(other))
     assert len((tmp_path / "out2" / "records.jsonl").read_text().splitlines()) == 1
+    found = run(2, "layers", "--data", "digits", *arguments[1:], *where)  # what is stored, the first rank measures
+    assert found.returncode == 0, found.stderr
+    assert len((tmp_path / "out2" / "records.jsonl").read_text().splitlines()) == 1 + 5
+    assert len(list((tmp_path / "store2").glob("*.npy"))) == 1
 
 
 def test_shares_cover_the_batch() -> None:

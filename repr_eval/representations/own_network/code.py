@@ -1,9 +1,11 @@
 """Networks that code makes: `module:name` and `path/to/file.py:name`; see `made_by`."""
 
+import hashlib
 import importlib
 import importlib.util
 import inspect
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from torch import nn
 
 from repr_eval.representations.own_network.base import Function, NamedNetwork, near, seeded, telling
+from repr_eval.representations.own_network.identity import sources_sha256
 
 
 def made_by(thing: Any, seed: int) -> nn.Module | Function:
@@ -54,18 +57,33 @@ def from_code(spec: str, seed: int) -> NamedNetwork:
     thing = getattr(module, name)
     with telling(f"encoder {spec}"):
         made = made_by(thing, seed)
-    said = getattr(made, "trained_on", "not said")
     # A function that is there after an import without any chance is the same with every seed.
     own = seed if drawn or made is not thing or isinstance(made, nn.Module) else None
+    called = str(getattr(made, "method_name", name))
+    return replace(named_code(made, called), sources=(module, thing), callable=name, seed=own)
+
+
+def named_code(made: nn.Module | Function, name: str | None = None) -> NamedNetwork:
+    """A network or function that code has made; it is called `name`, or else as it says itself."""
+    own_name = getattr(made, "__qualname__", type(made).__name__)
     return NamedNetwork(
         kind="code",
-        name=str(getattr(made, "method_name", name)),
+        name=name or str(getattr(made, "method_name", own_name)),
         made=made,
-        trained_on=str(said),
-        sources=(module, thing),
-        callable=name,
-        seed=own,
+        trained_on=str(getattr(made, "trained_on", "not said")),
     )
+
+
+def named_function(function: Function) -> NamedNetwork:
+    """A function that is at hand. ValueError on what is none of images alone."""
+    if isinstance(function, type) or not _takes(function, 1):
+        raise ValueError(f"{function!r:.60} is {type(function).__name__}; needs a function of images alone")
+    named = named_code(function)
+    if sources_sha256(function, (function,)):
+        return replace(named, sources=(function,), callable=named.name)
+    code = getattr(function, "__code__", None)
+    known_by = hashlib.sha256(repr((code and code.co_code, named.name)).encode()).hexdigest()
+    return replace(named, file_sha256=known_by, callable=named.name)
 
 
 def _usable(module: ModuleType) -> list[str]:

@@ -2,9 +2,11 @@
 
 import hashlib
 import inspect
+import linecache
 import re
 import sys
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +33,25 @@ def weights_sha256(network: nn.Module) -> str:
 def sources_sha256(made: nn.Module | Function, things: tuple[object, ...]) -> str | None:
     """SHA-256 over the source files of `things`, `made` and the classes a network consists of; None if there are none.
 
-    Python's and torch's own classes are left out. Not covered: what those files import or read.
+    Python's and torch's own classes are left out. Not covered: what those files import or read. The source file of what
+    a notebook defines is its cell.
     """
     parts: Iterable[object] = made.modules() if isinstance(made, nn.Module) else (made,)
     classes = {c for part in parts for c in type(part).__mro__}
     own = [c for c in classes if c.__module__.partition(".")[0] not in {"torch", *sys.stdlib_module_names}]
     files = {_source(thing) for thing in (*things, made, *own)}
-    contents = sorted(hashlib.sha256(Path(file).read_bytes()).digest() for file in files if file)
+    contents = sorted(hashlib.sha256(_content(file)).digest() for file in files if file)
     return hashlib.sha256(b"".join(contents)).hexdigest() if contents else None
 
 
+def _content(file: str) -> bytes:
+    path = Path(file)
+    return path.read_bytes() if path.is_file() else "".join(linecache.getlines(file)).encode()
+
+
 def _source(thing: Any) -> str | None:
+    while isinstance(thing, partial):
+        thing = thing.func
     try:
         return inspect.getsourcefile(inspect.unwrap(thing))
     except (TypeError, OSError):

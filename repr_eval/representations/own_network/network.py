@@ -1,7 +1,8 @@
 """Any network of the user's as a representation.
 
-`encoder(SPEC)` finds the network (`own_network.spec` lists the kinds of SPEC). Its features are its output, or with
-`pool` the outputs of the layers of these names, one after the other. Each output [N, ...] counts by its shape:
+`Network(module)` takes a network that is at hand; `encoder(SPEC)` finds one (`own_network.spec` lists the kinds of
+SPEC). The features are its output, or with `pool` the outputs of the layers of these names, one after the other. Each
+output [N, ...] counts by its shape:
 
 - vectors [N, D] as they are;
 - tokens [N, T, C] as their mean over T, a class token like any other;
@@ -13,11 +14,11 @@ and source files, and what it answers to a few images of noise, in round numbers
 file it reads) that leaves those answers as they were is not noticed: name another store then.
 """
 
-import hashlib
-from abc import ABC, abstractmethod
+import copy
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,8 +27,9 @@ from torch.nn import functional as F
 
 from repr_eval.gan.networks import GRID
 from repr_eval.representations.base import Description, Representation
-from repr_eval.representations.batched import check_size, fill_in_blocks
+from repr_eval.representations.batched import Batched
 from repr_eval.representations.own_network.base import Function, NamedNetwork, near, seeded, telling
+from repr_eval.representations.own_network.code import named_code, named_function
 from repr_eval.representations.own_network.identity import sources_sha256, weights_sha256
 from repr_eval.representations.own_network.spec import network_named
 
@@ -55,10 +57,10 @@ def encoder(
     """
     named = network_named(spec, device or torch.device("cpu"), seed)
     if isinstance(named.made, nn.Module):
-        return NetworkFeatures(named, named.made, pool, image_size, mean, std, device, progress)
+        return Network(named.made, pool, image_size, mean, std, device, progress=progress, named=named)
     if pool or image_size is not None or (mean, std) != (HALF, HALF):
         raise ValueError(f"encoder {spec}: a function takes images as they are; leave out pool, image size, mean, std")
-    return FunctionFeatures(named, named.made, progress)
+    return FunctionFeatures(named.made, progress, named=named)
 
 
 def arranged(h: object, n: int, what: str) -> Tensor:
@@ -120,23 +122,14 @@ def answers(outputs: list[Tensor]) -> list[list[str]]:
     return [[f"{output.mean().item():.3g}", f"{output.std().item():.3g}"] for output in outputs]
 
 
-class _Encoder(ABC):
+class _Encoder(Batched):
     """What the two kinds have in common: features are `_outputs`, each [N, units, positions], side by side."""
 
-    description: Description
+    block = BLOCK
     name: str
-    progress: bool
-    size: int | None  # of the images it takes; None for any
     side: int  # of the images as the user's code gets them
 
-    def adapted(self, train_images: np.ndarray, fingerprint: str) -> Self:
-        return self
-
-    def fill(self, images: np.ndarray, out: np.ndarray) -> None:
-        check_size(images, self.size or images.shape[1], self.description.method)
-        fill_in_blocks(images, out, BLOCK, self._features, self.progress)
-
-    def _features(self, images: np.ndarray) -> Tensor:
+    def features(self, images: np.ndarray) -> Tensor:
         made = torch.cat([output.flatten(1) for output in self._told(images)], 1)
         if made.shape[1] != self.description.n_features:
             what = f"encoder {self.name}"
@@ -164,7 +157,9 @@ class _Encoder(ABC):
                 weights = {"weights_sha256": weights_sha256(named.made)} if isinstance(named.made, nn.Module) else {}
             content = {**weights, "sources_sha256": sources_sha256(named.made, named.sources)}
             if not any(content.values()):
-                raise ValueError(f"encoder {named.name}: has no source file to be known by")
+                raise ValueError(
+                    f"encoder {named.name}: has no source file to be known by; define it in a file or a notebook"
+                )
         made_by = {"callable": named.callable, "seed": named.seed}
         key = {"representation": "encoder", "kind": named.kind, **content, **settings, "answers": answers(given)}
         key |= {name: value for name, value in made_by.items() if value is not None}
@@ -180,13 +175,18 @@ class _Encoder(ABC):
 
 
 class FunctionFeatures(_Encoder):
-    """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies."""
+    """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies.
 
-    def __init__(self, named: NamedNetwork, function: Function, progress: bool = True):
+    It is known by its source file and name or, where it has none (in an interpreter), by its code. What its closure
+    holds is not looked at, so features of a function that is at hand should not be kept.
+    """
+
+    def __init__(self, function: Function, progress: bool = True, *, named: NamedNetwork | None = None):
+        super().__init__(device=None, progress=progress)
+        named = named or named_function(function)
         self.function = function
         self.name = named.name
-        self.progress = progress
-        self.size = self.side = SIZE
+        self.input_size = self.side = SIZE
         self.description = self._described(named, "-", {"kind": "function"})
 
     def _outputs(self, images: np.ndarray) -> list[Tensor]:
@@ -197,34 +197,47 @@ class FunctionFeatures(_Encoder):
         return [arranged(torch.from_numpy(made.astype(np.float32)), len(images), self.name)]
 
 
-class NetworkFeatures(_Encoder):
-    """A network's output, or that of its layers `pool`. The network is moved to `device`, into evaluation mode."""
+class Network(_Encoder):
+    """A network's output, or that of its layers `pool`, in evaluation mode on `device`; settings as for `encoder`.
+
+    `name` is what tables call it. The network is copied: one that is trained on afterwards is another representation.
+    `named` says where the network comes from, if `network_named` has made it; it is then used as it is.
+    """
 
     def __init__(
-        self, named: NamedNetwork, network: nn.Module, pool: tuple[str, ...] = (), image_size: int | None = None,
-        mean: RGB = HALF, std: RGB = HALF, device: torch.device | None = None, progress: bool = True,
+        self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None,
+        mean: Sequence[float] = HALF, std: Sequence[float] = HALF, device: torch.device | None = None,
+        name: str | None = None, progress: bool = True, *, named: NamedNetwork | None = None,
     ):  # fmt: skip
+        super().__init__(device, progress)
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network is {type(network).__name__}; needs an nn.Module")
         if image_size is not None and image_size < 1:
             raise ValueError(f"image size {image_size}: needs 1 or more")
         if len(mean) != 3 or len(std) != 3 or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
             raise ValueError(f"mean {mean}, std {std}: need three finite numbers each, those of std above 0")
-        self.network = network
-        self.name = named.name
-        self.progress = progress
-        self.device = device or torch.device("cpu")
-        self.image_size, self.size = image_size, SIZE if image_size is None else None
-        self.side = image_size or SIZE
-        self.mean, self.std = (torch.tensor(v, device=self.device)[:, None, None] for v in (mean, std))
+        if isinstance(pool, str):
+            raise ValueError(f"pool {pool!r}: needs a list of names, [{pool!r}]")
         if "" in pool:
             raise ValueError(f"pool {','.join(pool)!r}: a name is empty; needs names of layers, a comma between two")
         if len(set(pool)) < len(pool):
             raise ValueError(f"pool {','.join(pool)}: names a layer more than once")
+        if named is None:
+            named = named_code(network, name)
+            with telling(f"encoder {named.name} cannot be copied"):
+                network = copy.deepcopy(network)
+        self.name, self.pool, self.mean, self.std = named.name, pool, mean, std
+        self.image_size, self.input_size = image_size, SIZE if image_size is None else None
+        self.side = image_size or SIZE
+        self._mean, self._std = (
+            torch.tensor(v, dtype=torch.float32, device=self.device)[:, None, None] for v in (mean, std)
+        )
         self.layers = {name: _layer(named, network, name) for name in pool}
         with telling(f"encoder {named.name} cannot be put on {self.device}, in evaluation mode"):
             self.network = _evaluating(network.to(self.device))
         settings = {
             "pool": list(pool), "pooling": "max 4x4, mean of tokens", "image_size": image_size,
-            "resize": "bilinear, antialiased", "mean": list(mean), "std": list(std),
+            "resize": "bilinear, antialiased", "mean": [float(v) for v in mean], "std": [float(v) for v in std],
         }  # fmt: skip
         self.description = self._described(named, ", ".join(pool) or "-", settings)
 
@@ -253,44 +266,7 @@ class NetworkFeatures(_Encoder):
         x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(self.device).float() / 255
         if self.image_size not in (None, x.shape[-1]):
             x = F.interpolate(x, (self.image_size, self.image_size), mode="bilinear", antialias=True)
-        return (x - self.mean) / self.std
-
-
-class Network(NetworkFeatures):
-    """A network of the user's, any `nn.Module`, with the arguments of `encoder`; `name` is what tables call it."""
-
-    def __init__(
-        self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None, mean: Sequence[float] = HALF,
-        std: Sequence[float] = HALF, device: torch.device | None = None, name: str | None = None, progress: bool = True,
-    ):  # fmt: skip
-        if not isinstance(network, nn.Module):
-            raise ValueError(f"network is {type(network).__name__}; needs an nn.Module")
-        named = NamedNetwork(
-            kind="code", name=name or str(getattr(network, "method_name", type(network).__name__)), made=network,
-            trained_on=str(getattr(network, "trained_on", "not said")),
-        )  # fmt: skip
-        super().__init__(named, network, tuple(pool), image_size, _rgb(mean), _rgb(std), device, progress)
-
-
-def _rgb(values: Sequence[float]) -> RGB:
-    return tuple(float(value) for value in values)  # type: ignore[return-value]  # its length is checked by its taker
-
-
-def function_features(function: Callable[[np.ndarray], np.ndarray], progress: bool = True) -> FunctionFeatures:
-    """A function of images uint8 [N, 32, 32, 3] to features float [N, D] as a representation.
-
-    It is known by its source file and name or, where it has none (a notebook, an interpreter), by its code; what its
-    closure holds is not looked at, so that its features should not be kept under that key.
-    """
-    name = str(getattr(function, "method_name", getattr(function, "__qualname__", type(function).__name__)))
-    code = getattr(function, "__code__", None)
-    sources = (function,) if sources_sha256(function, (function,)) else ()
-    known_by = None if sources else hashlib.sha256(repr((code and code.co_code, name)).encode()).hexdigest()
-    named = NamedNetwork(
-        kind="code", name=name, made=function, trained_on=str(getattr(function, "trained_on", "not said")),
-        sources=sources, file_sha256=known_by, callable=name,
-    )  # fmt: skip
-    return FunctionFeatures(named, function, progress)
+        return (x - self._mean) / self._std
 
 
 def _layer(named: NamedNetwork, network: nn.Module, name: str) -> nn.Module:
