@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/repr-eval
 DEMO := demo
 SMALL := --arch dcgan32-svhn --width 0.5
 
-.PHONY: setup demo test lint slow-test real-data-test clean
+.PHONY: setup demo test lint slow-test wheel-test real-data-test clean
 
 setup: $(VENV)/.complete
 
@@ -34,9 +34,13 @@ lint: setup
 test: lint
 	$(VENV)/bin/python -m pytest
 
-# The tests that take long: several ranks, kills, two commands at once.
+# The tests that take long: several ranks, kills, two commands at once, a wheel.
 slow-test: setup
 	$(VENV)/bin/python -m pytest -m slow
+
+# A wheel, from a source distribution, in a new environment outside the checkout; slow-test runs it too.
+wheel-test: setup
+	$(VENV)/bin/python -m pytest -s -m slow tests/test_wheel.py
 
 # Tests on the real image sets: REPR_EVAL_REAL_DATA names the folder that holds them (tests/test_real_data.py).
 real-data-test: setup

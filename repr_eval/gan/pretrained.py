@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_FOLDERS = (_PACKAGE.parent / "pretrained", _PACKAGE / "pretrained")  # in a checkout, in an installed package
+_FOLDERS = (_PACKAGE / "pretrained", _PACKAGE.parent / "pretrained")  # in an installed package, in a checkout
 
 UNTRAINED = re.compile(r"random(?::(\d+))?")  # the control, in the place of a name; with another seed
 
@@ -21,7 +21,8 @@ def folder() -> Path:
     for path in _FOLDERS:
         if (path / "manifest.json").is_file():
             return path
-    raise ValueError(f"no shipped weights: {_FOLDERS[0]} has no manifest.json; name a .safetensors file instead")
+    looked = " or ".join(str(path) for path in _FOLDERS)
+    raise ValueError(f"no shipped weights: no manifest.json in {looked}; name a .safetensors file instead")
 
 
 def manifest() -> dict[str, Any]:
