@@ -2,7 +2,8 @@
 
 python examples/own_network.py
 
-The network here is untrained; load weights of your own into it. `trained_on` is what the tables say of them.
+The network here is untrained; load weights of your own into it. `method_name` and `trained_on` are what the
+tables say of it.
 """
 
 import torch
@@ -19,12 +20,12 @@ def build() -> nn.Module:
         nn.Conv2d(32, 64, 5, stride=2, padding=2),
         nn.ReLU(),
     )
-    network.trained_on = "nothing"
+    network.method_name, network.trained_on = "small CNN", "nothing"
     return network
 
 
 if __name__ == "__main__":
     torch.manual_seed(0)
-    network = rv.Network(build(), pool=["1", "3"], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), name="small CNN")
+    network = rv.Network(build(), pool=["1", "3"], mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
     print(rv.evaluate(network, rv.Digits(10, draws=10), out="results"))
     print(rv.evaluate(network, rv.Digits(10, draws=10), classifier=rv.NearestNeighbours(), out="results"))
