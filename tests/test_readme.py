@@ -56,6 +56,10 @@ def test_the_short_table_wants_each_figure_once() -> None:
         summary.to_markdown(records)
 
 
+# Runs that go on: the test split is looked at once, when they have ended.
+NOT_YET_MEASURED = {"imagenet-contrastive-fast-w0.5", "house-digits-contrastive-fast"}
+
+
 def test_shipped_files_and_results_are_those_of_the_manifest() -> None:
     for name, model in manifest()["models"].items():
         for file, sha256 in model["files"].items():
@@ -66,4 +70,4 @@ def test_shipped_files_and_results_are_those_of_the_manifest() -> None:
         assert weights_hash(network) == model["weights_sha256"]
         assert info.images_seen == model["images_seen"]
         assert model["results"] == results_of(model["weights_sha256"])
-        assert model["results"]
+        assert bool(model["results"]) == (name not in NOT_YET_MEASURED)
