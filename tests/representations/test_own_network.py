@@ -468,6 +468,9 @@ def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
         (0.4, 0.5, 0.6),
         (0.5, 0.5, 0.5),
     )
+    assert Network(module, name="mine", progress=False).description.method == "mine"
+    whole, fractions = (Network(module, mean=mean, progress=False) for mean in ((0, 1, 0), (0.0, 1.0, 0.0)))
+    assert key_of(whole.description.settings) == key_of(fractions.description.settings)
     left_out = ("sources_sha256", "callable", "seed")
     assert {k: v for k, v in description.settings.items() if k not in left_out} == {
         k: v for k, v in named.description.settings.items() if k not in left_out
@@ -512,6 +515,8 @@ def test_a_function_at_hand_is_known_by_its_source(monkeypatch: pytest.MonkeyPat
 def test_what_is_no_network_or_function_at_hand_is_refused() -> None:
     with pytest.raises(ValueError, match=r"^3 is int; needs an nn\.Module or a function of images alone$"):
         FunctionFeatures(3)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"^network is function; needs an nn\.Module$"):
+        Network(brightness)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"^pool 'conv': needs a list of names, \['conv'\]$"):
         Network(planted().network, pool="conv")
     locked = nn.Flatten()

@@ -18,6 +18,7 @@ import copy
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,7 @@ def encoder(
     """
     named = network_named(spec, device or torch.device("cpu"), seed)
     if isinstance(named.made, nn.Module):
-        return Network(named.made, pool, image_size, mean, std, device, progress, named=named)
+        return Network(named.made, pool, image_size, mean, std, device, progress=progress, named=named)
     if pool or image_size is not None or (mean, std) != (HALF, HALF):
         raise ValueError(f"encoder {spec}: a function takes images as they are; leave out pool, image size, mean, std")
     return FunctionFeatures(named.made, progress, named=named)
@@ -196,16 +197,18 @@ class FunctionFeatures(_Encoder):
 class Network(_Encoder):
     """A network's output, or that of its layers `pool`, in evaluation mode on `device`; settings as for `encoder`.
 
-    The network is copied: one that is trained on afterwards is another representation. `named` says where the network
-    comes from, if `network_named` has made it; it is then used as it is.
+    `name` is what tables call it. The network is copied: one that is trained on afterwards is another representation.
+    `named` says where the network comes from, if `network_named` has made it; it is then used as it is.
     """
 
     def __init__(
-        self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None, mean: RGB = HALF,
-        std: RGB = HALF, device: torch.device | None = None, progress: bool = True, *,
-        named: NamedNetwork | None = None,
+        self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None,
+        mean: Sequence[float] = HALF, std: Sequence[float] = HALF, device: torch.device | None = None,
+        name: str | None = None, progress: bool = True, *, named: NamedNetwork | None = None,
     ):  # fmt: skip
         super().__init__(device, progress)
+        if not isinstance(network, nn.Module):
+            raise ValueError(f"network is {type(network).__name__}; needs an nn.Module")
         if image_size is not None and image_size < 1:
             raise ValueError(f"image size {image_size}: needs 1 or more")
         if len(mean) != 3 or len(std) != 3 or not np.isfinite([*mean, *std]).all() or min(std) <= 0:
@@ -218,18 +221,21 @@ class Network(_Encoder):
             raise ValueError(f"pool {','.join(pool)}: names a layer more than once")
         if named is None:
             named = named_code(network)
+            named = replace(named, name=name) if name else named
             with telling(f"encoder {named.name} cannot be copied"):
                 network = copy.deepcopy(network)
         self.name, self.pool, self.mean, self.std = named.name, pool, mean, std
         self.image_size, self.input_size = image_size, SIZE if image_size is None else None
         self.side = image_size or SIZE
-        self._mean, self._std = (torch.tensor(v, device=self.device)[:, None, None] for v in (mean, std))
+        self._mean, self._std = (
+            torch.tensor(v, dtype=torch.float32, device=self.device)[:, None, None] for v in (mean, std)
+        )
         self.layers = {name: _layer(named, network, name) for name in pool}
         with telling(f"encoder {named.name} cannot be put on {self.device}, in evaluation mode"):
             self.network = _evaluating(network.to(self.device))
         settings = {
             "pool": list(pool), "pooling": "max 4x4, mean of tokens", "image_size": image_size,
-            "resize": "bilinear, antialiased", "mean": list(mean), "std": list(std),
+            "resize": "bilinear, antialiased", "mean": [float(v) for v in mean], "std": [float(v) for v in std],
         }  # fmt: skip
         self.description = self._described(named, ", ".join(pool) or "-", settings)
 
