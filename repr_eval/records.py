@@ -197,6 +197,13 @@ def _facts_from(content: Any) -> Facts:
     return facts
 
 
+def _agree(facts: Facts, protocol: object) -> bool:
+    """Whether the facts are of a measurement by `protocol`."""
+    return (
+        facts.protocol.startswith(f"{facts.dataset}/") and protocol == facts.protocol + _OTHER_GRID * facts.other_grid
+    )
+
+
 def _checked(record: Record) -> Record:
     """The record, if its values have the types that tables are made from; else a ValueError."""
     numbers = (int, float)
@@ -208,6 +215,7 @@ def _checked(record: Record) -> Record:
         "representation": isinstance(record.representation, dict),
         "validation_correct": isinstance(record.validation_correct, dict),
         "seconds": isinstance(record.seconds, dict) and all(isinstance(v, numbers) for v in record.seconds.values()),
+        "facts": record.facts is None or _agree(record.facts, record.protocol),
         "labels": isinstance(record.labels, int),
         "n_features": isinstance(record.n_features, int),
         "C": isinstance(record.C, numbers),

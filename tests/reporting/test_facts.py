@@ -96,6 +96,7 @@ def test_facts_are_stored_and_come_back(tmp_path: Path) -> None:
     [
         {"layers": "1-6 of 6"}, {"layers": [1, 6]}, {"layers": [1, 6, "6"]}, {"untrained": 1}, {"protocol": None},
         {"classifier": 3}, {"unknown": 1}, None,
+        {"protocol": "cifar10/all-labels/1"}, {"other_grid": True}, {"dataset": "svhn"},
     ],
 )  # fmt: skip
 def test_facts_of_wrong_values_are_named(changes: dict[str, Any] | None, tmp_path: Path) -> None:
