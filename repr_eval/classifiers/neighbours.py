@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
 from repr_eval.svm.rows import product
+from repr_eval.system.progress import progress_bar
 
 KS = (1, 3, 5, 10, 20, 50, 100)
 BLOCK = 1024  # rows of a block; of queries, and of labelled rows
@@ -78,7 +78,7 @@ def count_correct_by_k(
     truth = torch.from_numpy(np.where(known, np.searchsorted(classes, queries.y[asked]), -1))
     counts: dict[int, list[int]] = {k: [0] * len(sets) for k in ks}
     starts = range(0, len(asked), BLOCK)
-    for start in tqdm(starts, desc="neighbours", unit="block", disable=not progress, delay=2, leave=False):
+    for start in progress_bar(starts, "neighbours", unit="block", disable=not progress):
         rows = slice(start, start + BLOCK)
         similar = _similarities(queries.X, asked[rows], train.X, union, lengths)
         for number, own in enumerate(columns):

@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from repr_eval.classifiers.base import Validation
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 from repr_eval.system.parallel import parallel_map
+from repr_eval.system.progress import Count, progress_count
 
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
 
@@ -18,7 +18,7 @@ def fit_draws(
     X: Matrix, y: np.ndarray, draws: Sequence[np.ndarray | None], C: float, tol: float, progress: bool = True
 ) -> list[L2SVM]:
     """One classifier for every draw, of these rows of X (None for all), all with the same C, on all cores."""
-    with tqdm(total=len(draws), desc="draws", unit="draw", disable=not progress, leave=False) as bar:
+    with progress_count("draws", total=len(draws), unit="draw", disable=not progress) as bar:
         return parallel_map(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
 
 
@@ -56,7 +56,7 @@ def select_C(
         raise ValueError("the grid of C is empty; give at least one value above 0")
     correct: dict[float, list[int]] = {}
     total = len(folds) * len(grid)
-    with tqdm(total=total, desc="choosing C", unit="fit", disable=not progress, leave=False) as bar:
+    with progress_count("choosing C", total=total, unit="fit", disable=not progress) as bar:
 
         def judge(fold: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, int]]:
             path = _watched(fit_path(X, y, grid, index=fold[0], tol=tol), bar)
@@ -70,7 +70,7 @@ def select_C(
     return Validation(C, len(folds[0][1]), correct, at_edge=C in (grid[0], grid[-1]))
 
 
-def _watched(path: Iterator[L2SVM], bar: tqdm) -> Iterator[L2SVM]:
+def _watched(path: Iterator[L2SVM], bar: Count) -> Iterator[L2SVM]:
     for model in path:
         bar.update()
         yield model

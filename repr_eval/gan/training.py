@@ -19,7 +19,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.batches import Batches
@@ -30,6 +29,7 @@ from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
 from repr_eval.gan.weights import WeightsInfo, save_weights
+from repr_eval.system.progress import progress_count
 from repr_eval.system.random_streams import draw_noise, generator_for
 from repr_eval.system.ranks import Ranks, current
 
@@ -215,7 +215,11 @@ def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: 
     run.restore()
     settings = run.settings
     alone, stopped = run.ranks.count == 1, False
-    with tqdm(total=settings.total_steps, initial=run.step, desc="train-gan", unit="step", disable=not progress) as bar:
+    shown = progress_count(
+        "train-gan", total=settings.total_steps, initial=run.step, disable=not progress, keep=True,
+        each=(settings.batch_size, "images"),
+    )  # fmt: skip
+    with shown as bar:
         for real in run.batches.from_step(run.step):
             run.advance(real)
             bar.update()

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from tqdm import tqdm
 
 from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
+from repr_eval.system.progress import progress_bar
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -117,7 +117,7 @@ def _read_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
         if not paths:
             raise ValueError(f"{folder / split / name}: holds no images; CIFAR-10 has ten class folders a split")
         files += [(path, label) for path in paths]
-    bar = tqdm(files, desc=f"CIFAR-10 {split}", unit="image", delay=2, leave=False)
+    bar = progress_bar(files, f"CIFAR-10 {split}", unit="image")
     return np.stack([_read_image(path) for path, _ in bar]), np.asarray([label for _, label in files])
 
 

@@ -17,9 +17,9 @@ import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.io import savemat
-from tqdm import tqdm
 
 from repr_eval.system.files import replacing, write_text
+from repr_eval.system.progress import progress_count
 
 NAME = "house-numbers-generated"
 GENERATOR_NAME = "house-numbers 1"  # Raise the number with any change that can move a pixel.
@@ -236,7 +236,7 @@ def _write_split(path: Path, n: int, rng: np.random.Generator, progress: bool) -
     # Laid out so that X below is in MATLAB's (Fortran) order and the writer need not turn it round.
     pixels = np.empty((n, 3, SIDE, SIDE), np.uint8)
     digits = np.empty((n, 1), np.uint8)
-    with tqdm(total=n, desc=path.name, unit="image", disable=not progress) as bar:
+    with progress_count(path.name, total=n, unit="image", disable=not progress, keep=True) as bar:
         for part, images, labels in _blocks(n, rng):
             pixels[part] = images.transpose(0, 1, 3, 2)
             digits[part, 0] = np.where(labels == 0, 10, labels)

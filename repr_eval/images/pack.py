@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from tqdm import tqdm
 
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
 from repr_eval.system.files import naming, write_text
+from repr_eval.system.progress import progress_count
 
 FORMAT = "repr-eval image pack"
 FORMAT_VERSION = 1
@@ -136,7 +136,9 @@ def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool,
     if not todo:
         return 0
     with (
-        tqdm(total=total, initial=total - missing, unit="image", disable=not progress) as bar,
+        progress_count(
+            "pack", total=total, initial=total - missing, unit="image", disable=not progress, keep=True
+        ) as bar,
         closing(decode_blocks(todo, job.paths, job.size, min(workers, len(todo)))) as decoded,
     ):
         for block, (rows, unreadable) in decoded:

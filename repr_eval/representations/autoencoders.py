@@ -11,13 +11,13 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from repr_eval.gan.networks import GRID
 from repr_eval.representations.base import Description
 from repr_eval.representations.discriminator import pooled
 from repr_eval.representations.fitted import TRAINED_ON, Fitted
 from repr_eval.representations.layers import Layers
+from repr_eval.system.progress import progress_bar
 from repr_eval.system.random_streams import epoch_order, generator_for
 
 WATCHED = 50  # steps from one look at the loss to the next
@@ -99,7 +99,7 @@ def train_autoencoder(
     watched: list[float] = []
     recent: list[Tensor] = []
     starts = range(0, len(order), training.batch)
-    bar = tqdm(starts, desc="autoencoder", unit="step", disable=not progress, delay=2, leave=False)
+    bar = progress_bar(starts, "autoencoder", disable=not progress)
     for start in bar:
         x = to_input(images[order[start : start + training.batch]])
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):

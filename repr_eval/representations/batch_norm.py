@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from repr_eval.gan.networks import LEAK, Discriminator
 from repr_eval.representations.batched import to_network
+from repr_eval.system.progress import progress_bar
 from repr_eval.system.ranks import ALONE, Ranks
 
 BN_MODES = ("recomputed", "at-hand", "running")
@@ -31,7 +31,7 @@ def recompute_statistics(
     starts = range(0, len(images), BN_BATCH)
     moments = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
     mine = starts[ranks.number :: ranks.count]
-    for start in tqdm(mine, desc="batch-norm statistics", unit="batch", disable=not progress, delay=2, leave=False):
+    for start in progress_bar(mine, "batch-norm statistics", unit="batch", disable=not progress):
         x = to_network(images[start : start + BN_BATCH], device)
         for layer, conv in enumerate(network.convs):
             x = conv(x)

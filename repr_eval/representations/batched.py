@@ -6,10 +6,10 @@ from typing import Self
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from repr_eval.images.scale import to_unit
 from repr_eval.representations.base import CPU, Description, Representation
+from repr_eval.system.progress import progress_bar
 from repr_eval.system.ranks import ALONE, Ranks
 
 
@@ -35,7 +35,7 @@ class Batched(Representation, ABC):
         check_size(images, self.input_size, self.description.method)
         out = features_array(len(images), self.description, out)
         starts = range(0, len(images), self.block)[ranks.number :: ranks.count]
-        for start in tqdm(starts, "features", unit="block", disable=not self.progress, delay=2, leave=False):
+        for start in progress_bar(starts, "features", unit="block", disable=not self.progress):
             with torch.no_grad():
                 made = self.features(images[start : start + self.block]).cpu().numpy()
             with np.errstate(over="ignore"):  # whoever stores features in a narrower type looks for infinity

@@ -29,7 +29,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
@@ -45,6 +44,7 @@ from repr_eval.representations.exemplar_views import (
 )
 from repr_eval.representations.fitted import TRAINED_ON, Fitted, of_size
 from repr_eval.representations.layers import Layers
+from repr_eval.system.progress import progress_bar
 from repr_eval.system.random_streams import dropped
 
 DENSE = PATCH // 4  # side of the maps that the dense layer sees in training
@@ -224,7 +224,7 @@ class ExemplarCNN(Fitted):
         optimiser = self.network.optimiser(s)
         rates = chain.from_iterable(repeat(rate, steps) for rate, steps in s.schedule)
         total, samples = sum(steps for _, steps in s.schedule), endless_batches(len(self.numbers), s.batch, generator)
-        shown = tqdm(rates, "surrogate classes", total, unit="step", disable=not self.progress, delay=2, leave=False)
+        shown = progress_bar(rates, "surrogate classes", total, disable=not self.progress)
         for step, rate in enumerate(shown):
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["share"]

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
 from repr_eval.representations.fitted import TRAINED_ON, Fitted
 from repr_eval.representations.layers import Layers
 from repr_eval.system.parallel import parallel_map
+from repr_eval.system.progress import progress_bar
 
 PATCH = 6
 N_PATCHES = 400_000
@@ -58,7 +58,7 @@ def kmeans(
 ) -> Tensor:
     """Centroids [k, d] of the rows of X [n, d], by Lloyd's algorithm from N(0, 0.01); empty ones end at 0."""
     C = 0.1 * torch.randn(k, X.shape[1], generator=generator).to(X.device)
-    for _ in tqdm(range(iterations), desc="K-means", unit="round", disable=not progress, delay=2, leave=False):
+    for _ in progress_bar(range(iterations), "K-means", unit="round", disable=not progress):
         sums, counts = torch.zeros_like(C, dtype=torch.float64), torch.zeros(k, dtype=torch.float64, device=X.device)
         half = 0.5 * C.square().sum(1)
         for x in X.split(BLOCK):
@@ -110,7 +110,7 @@ class StandardisedSums(Fitted):
         sample = images[np.sort(rng.permutation(len(images))[:STANDARDISED_BY])]
         total = torch.zeros(2, self.description.n_features, dtype=torch.float64, device=self.device)
         starts = range(0, len(sample), self.block)
-        for start in tqdm(starts, desc="standardisation", disable=not self.progress, delay=2, leave=False):
+        for start in progress_bar(starts, "standardisation", unit="block", disable=not self.progress):
             sums = self.sums(sample[start : start + self.block]).double()
             total += torch.stack([sums.sum(0), sums.square().sum(0)])
         mean, square = total / len(sample)

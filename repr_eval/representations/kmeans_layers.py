@@ -36,7 +36,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from repr_eval.representations.base import Description
 from repr_eval.representations.batched import on_device
@@ -53,6 +52,7 @@ from repr_eval.representations.kmeans import (
     whitening,
 )
 from repr_eval.representations.layers import Layers
+from repr_eval.system.progress import progress_bar
 
 THRESHOLD = 0.25  # of a response
 BLOCK = 2000  # patches at a time [released code]
@@ -130,7 +130,7 @@ def gain_shape(X: Tensor, k: int, generator: torch.Generator, iterations: int, p
     From random directions; where no patch is left to a direction, it is drawn anew.
     """
     D = F.normalize(torch.randn(k, X.shape[1], generator=generator)).to(X.device)
-    for _ in tqdm(range(iterations), desc="K-means", unit="round", disable=not progress, delay=2, leave=False):
+    for _ in progress_bar(range(iterations), "K-means", unit="round", disable=not progress):
         sums = torch.zeros_like(D, dtype=torch.float64)
         for x in X.split(BLOCK):
             nearest = (x @ D.T).abs_().argmax(1)
@@ -226,7 +226,7 @@ def learn_layer(
     columns = similarity(X, seeds).topk(settings.field).indices
     learned = [
         filters_of(VARIABLE_SPREAD * X[:, field], settings.field_maps, generator, settings.iterations, progress=False)
-        for field in tqdm(columns, desc="receptive fields", disable=not progress, delay=2, leave=False)
+        for field in progress_bar(columns, "receptive fields", unit="field", disable=not progress)
     ]
     filters, bias = torch.stack([W for W, _ in learned]), torch.stack([b[None] for _, b in learned])
     return Layer(
@@ -298,7 +298,7 @@ class KMeansLayers(StandardisedSums):
         each = min(s.neighbourhoods, positions)
         drawn = torch.empty(len(sample), each, 4 * s.counts()[depth], device=self.device)
         starts = range(0, len(sample), self.block)
-        for start in tqdm(starts, desc="responses", unit="block", disable=not self.progress, delay=2, leave=False):
+        for start in progress_bar(starts, "responses", unit="block", disable=not self.progress):
             maps = self.responses(images[sample[start : start + self.block]])[-1]
             x = neighbourhoods(block_means(maps, s.pooling[depth])).flatten(1, 2)
             at = torch.from_numpy(rng.random((len(x), positions)).argsort(1)[:, :each]).to(self.device)

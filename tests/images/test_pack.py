@@ -23,6 +23,7 @@ from repr_eval.images import pack as pack_module
 from repr_eval.images import parallel_decode, partial_array
 from repr_eval.images.decode import REDUCED_SIDES, UnreadableImage, decode, image_files, image_names
 from repr_eval.images.pack import PackReport, pack
+from repr_eval.system import progress
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(pack_module.__file__).parents[2])}
@@ -207,6 +208,7 @@ def test_bad_arguments(tmp_path: Path) -> None:
 
 
 def test_pack_and_sidecar(tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)
     colours = plain_images(tmp_path / "set", 150)
     pools = []
 
@@ -233,7 +235,7 @@ def test_pack_and_sidecar(tmp_path: Path, capfd: pytest.CaptureFixture[str], mon
     assert sidecar["resampler"]["filter"] == "bicubic"
     assert str(tmp_path) not in json.dumps(sidecar)
     assert sorted(os.listdir(tmp_path / "new")) == ["out.json", "out.npy"]
-    assert "150/150" in capfd.readouterr().err
+    assert "pack: 150 of 150 images, " in capfd.readouterr().err
 
 
 def test_a_finished_pack_is_only_reported(tmp_path: Path) -> None:

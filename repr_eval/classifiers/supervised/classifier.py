@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
 from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP, predicted, trained
@@ -21,6 +20,7 @@ from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.representations.fitted import of_size
 from repr_eval.svm.estimator import Matrix
+from repr_eval.system.progress import progress_bar, progress_count
 from repr_eval.system.random_streams import random_state_for
 
 SIDE = 32
@@ -64,7 +64,9 @@ class SupervisedCNN:
             raise ValueError("there are no configurations to choose from; give at least one number")
         images, used = images_of(train.X, self.device), folds[: self.search.folds]
         correct: dict[float, list[int]] = {float(number): [] for number in numbers}
-        with tqdm(total=len(numbers) * len(used), desc="random search", disable=not progress, leave=False) as bar:
+        with progress_count(
+            "random search", total=len(numbers) * len(used), unit="network", disable=not progress
+        ) as bar:
             for fold, (rows, held_out) in enumerate(used):
                 own, asked = self._some(images, rows), self._some(images, held_out)
                 for number in numbers:
@@ -81,7 +83,7 @@ class SupervisedCNN:
         number = whole_numbers([value], 0, self.setting)[0]
         images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
         counts = []
-        for draw, rows in enumerate(tqdm(draws, desc="networks", disable=not progress, leave=False)):
+        for draw, rows in enumerate(progress_bar(draws, "networks", unit="network", disable=not progress)):
             own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
             predictions = self._labels(own, y, number, "test", draw, asked)
             counts.append(int((predictions == test.y).sum()))
