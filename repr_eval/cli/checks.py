@@ -4,8 +4,10 @@ from typing import Any
 
 from repr_eval.cli import options
 from repr_eval.cli.evaluation_options import METHODS, SUPERVISED_CNNS
+from repr_eval.datasets import dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
+from repr_eval.images.data_dir import data_root
 
 
 def check(settings: dict[str, Any], everything: bool = False) -> None:
@@ -21,6 +23,13 @@ def check(settings: dict[str, Any], everything: bool = False) -> None:
     grid_of(settings)
     three_of("mean", settings)
     three_of("std", settings)
+
+
+def check_data(dataset: str, settings: dict[str, Any]) -> None:
+    """Raise a ValueError where the data set is not in the folder to look in, and is not to be fetched."""
+    row, root = dataset_named(dataset), data_root(settings["data_dir"])
+    if row.find and not (settings["download"] or root.own) and row.find(root.path) is None:
+        row.load(root, False)  # says what it looked for
 
 
 def _check_comparison(settings: dict[str, Any]) -> None:

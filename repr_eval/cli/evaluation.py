@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check
+from repr_eval.cli.checks import check, check_data
 from repr_eval.cli.evaluation_options import ALL, DATA, EVALUATION, HEADINGS, LAYERS
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.datasets import DATASETS
@@ -37,6 +37,7 @@ def cifar10_svm(labels_per_class: int | None, draws: int | None, everything: boo
     if labels_per_class is None and draws is not None and not everything:
         raise ValueError("--draws needs --labels-per-class: with all labels there is nothing to draw")
     check(settings, everything)
+    check_data("cifar10", settings)
     from repr_eval.cli import jobs
     from repr_eval.protocols.base import CIFAR10, CIFAR10PerClass
 
@@ -70,6 +71,7 @@ def svhn_few_labels(labels: int, draws: int, everything: bool, **settings: Any) 
     if labels < 10 or labels % 10:
         raise ValueError(f"--labels {labels}: ten classes share them equally, so it must be a multiple of 10")
     check(settings, everything)
+    check_data("svhn", settings)
     from repr_eval.cli import jobs
     from repr_eval.protocols.base import SVHN
 

@@ -6,8 +6,6 @@ import re
 from pathlib import Path
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
@@ -78,6 +76,9 @@ def _download(folder: Path) -> None:
 
 def read_mat(path: Path) -> Split:
     """One .mat file in SVHN's layout (X uint8 [32, 32, 3, N], y uint8 [N, 1] in 1..10) as a split."""
+    from scipy.io import loadmat  # here: a command that finds no files need not wait for it
+    from scipy.io.matlab import MatReadError
+
     try:
         content = loadmat(path, variable_names=("X", "y"))
     except (

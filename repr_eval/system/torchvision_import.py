@@ -10,8 +10,10 @@ raises torch's usual NotImplementedError.
 
 import importlib
 from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
+if TYPE_CHECKING:
+    import torch
 
 # The operators whose shape functions torchvision registers at import without checking that its library is loaded
 # (torchvision/_meta_registrations.py), as torchvision declares them.
@@ -20,7 +22,7 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-_libraries: list[torch.library.Library] = []  # a Library's declarations live as long as the object
+_libraries: "list[torch.library.Library]" = []  # a Library's declarations live as long as the object
 
 
 def torchvision_datasets() -> ModuleType:
@@ -30,6 +32,8 @@ def torchvision_datasets() -> ModuleType:
     except RuntimeError as error:
         if "torchvision::" not in str(error):
             raise
+    import torch
+
     library = torch.library.Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
