@@ -84,6 +84,8 @@ def test_the_benchmark_of_starting_measures_processes() -> None:
     cpu, wall = seconds_of(("--version",))
     assert 0 < cpu < 30
     assert wall > 0
-    text = markdown([Timing("repr-eval a", 0.125, 0.5), Timing("repr-eval b", 0.0625, 1.0)], runs=3)
-    assert "The slowest takes 0.12 s of CPU time: `repr-eval a`" in text
-    assert "| `repr-eval b` | 0.06 | 1.00 |" in text
+    timings = [Timing("repr-eval a", 0.125, 0.75), Timing("repr-eval b", 0.75, 1.0)]
+    text = markdown(timings, runs=3)
+    assert "1 of 2 commands are within the aim of 0.5 s of CPU time: `repr-eval b` takes 0.75 s." in text
+    assert "| `repr-eval a` | 0.12 | 0.75 |" in text
+    assert "1 of 1 commands are within the aim of 0.5 s of CPU time: none takes longer." in markdown(timings[:1], 3)
