@@ -38,7 +38,7 @@ class Lines(Generic[T]):
         self.started = time.monotonic()
 
     def __iter__(self) -> Iterator[T]:
-        for piece in self.work or ():
+        for piece in () if self.work is None else self.work:
             yield piece
             self.update()
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import repr_eval
@@ -65,6 +66,13 @@ def test_a_log_gets_a_line_every_ten_seconds(log: Log, clock: Clock) -> None:
     assert lines[0] == "features: 7 of 30 blocks, 0.667 blocks/s"
     assert [int(re.findall(r"\d+", line)[0]) for line in lines] == [7, 14, 21, 28]
     assert "\r" not in log.getvalue()
+
+
+def test_any_iterable_is_passed_on_as_it_is(log: Log, clock: Clock) -> None:
+    """An array says itself neither that it is true nor that it is false."""
+    rows = np.arange(6).reshape(3, 2)
+    assert [row.tolist() for row in progress_bar(rows, "rows")] == rows.tolist()
+    assert list(progress_bar([], "rows")) == []
 
 
 def test_what_ends_before_ten_seconds_writes_nothing(log: Log, clock: Clock) -> None:
