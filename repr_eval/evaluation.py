@@ -22,6 +22,7 @@ from repr_eval.protocols.results import Outcome
 from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
+from repr_eval.representations.averaged_views import SINGLE, AveragedViews, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.extraction import Extracted, extract
 from repr_eval.representations.given import Given
@@ -104,6 +105,7 @@ def evaluate(
     store: str | Path | None = None,
     precision: str = "float16",
     layers: tuple[int, int] | None = None,
+    views: str = SINGLE,
     data_dir: str | Path | None = None,
     device: str = "auto",
     command: str | None = None,
@@ -118,13 +120,15 @@ def evaluate(
     `out` is the folder that the record is added to; None writes none. `store` is the folder of stored features
     (default: in the cache folder), `precision` the type in which they are stored and read, float16 or float32; features
     of what does not describe itself are not kept (`repr_eval.given`). `layers` (first, last): the features of these
-    layers alone. `device` is that of names; objects have their own.
+    layers alone. `views`: each feature is its mean over the image and its mirror image ("mirror"), the image and four
+    shifts of it ("shifts"), or both ("mirror-shifts"); the paper's protocol looks once ("single"). `device` is that of
+    names; objects have their own.
 
     Raises ValueError on data of another data set, features that are not finite, classes without images, ...
     """
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
-    checked = as_representation(representation, protocol.seed, device)
+    checked = as_representation(representation, protocol.seed, device, views)
     check_layers(checked, layers)  # before the hours, not after them
     if data is None:
         data = load_dataset(protocol.dataset, data_dir)
@@ -133,18 +137,21 @@ def evaluate(
     return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
-def as_representation(representation: object, seed: int, device: str = "auto") -> Representation | Given:
-    """The representation that a name, a weights file, a function or an object stands for."""
+def as_representation(
+    representation: object, seed: int, device: str = "auto", views: str = SINGLE
+) -> Representation | Given:
+    """The representation that a name, a weights file, a function or an object stands for, averaged over `views`."""
     if isinstance(representation, str | Path):
-        return representation_named(str(representation), seed=seed, device=chosen_device(device))
+        named = representation_named(str(representation), seed=seed, device=chosen_device(device))
+        return seen_in_views(named, views)
     if isinstance(representation, type):
         raise ValueError(f"{representation.__name__} is a class; give an object of it, {representation.__name__}(...)")
     if hasattr(representation, "description"):
-        return representation  # type: ignore[return-value]
+        return seen_in_views(representation, views)  # type: ignore[arg-type]
     if isinstance(representation, nn.Module):
-        return Network(representation, device=chosen_device(device))
+        return seen_in_views(Network(representation, device=chosen_device(device)), views)
     if callable(representation) or (hasattr(representation, "fit") and hasattr(representation, "transform")):
-        return Given(representation)
+        return Given(representation, views=views)
     raise ValueError(
         f"representation is {type(representation).__name__}; needs a function of images, an object with fit and "
         "transform, an nn.Module, a repr_eval representation, a weights file or a name"
@@ -192,6 +199,8 @@ def _images(
     """The images themselves, described as the pixels that they are."""
     if isinstance(representation, Given) or representation.description.settings.get("representation") != "pixels":
         raise ValueError(f"{classifier.name} is trained on the images themselves: give it pixels")
+    if isinstance(representation, AveragedViews):
+        raise ValueError(f"{classifier.name} is trained on the images themselves: views must be {SINGLE}")
     return Extracted(
         data=data,
         description=representation.description,

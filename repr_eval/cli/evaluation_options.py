@@ -18,11 +18,12 @@ METHODS = (  # of repr_eval.representations.methods
 )  # fmt: skip
 CLASSIFIERS = ("svm", "knn", "cnn", "cnn-small")  # of repr_eval.classifiers.named
 SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
+VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views
 BN_MODES = ("recomputed", "at-hand", "running")  # of repr_eval.representations.batch_norm
 SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
 
 HEADINGS = {
-    "Representation": ("weights", "arch", "width", "bn", "layers"),
+    "Representation": ("weights", "arch", "width", "bn", "views", "layers"),
     "Own network": ("encoder", "pool", "image_size", "mean", "std"),
     "Protocol": ("data", "labels", "labels_per_class", "draws", "classifier", "grid", "everything", "seed"),
     "Where": ("data_dir", "download", "store", "store_as", "out", "device"),
@@ -33,6 +34,11 @@ ALL = click.option(
     "--all", "everything", is_flag=True,
     help="Measure every method of the comparison with L2-SVM and kNN (autoencoders and Exemplar CNN at their small "
     f"size), and the small supervised CNN on {SUPERVISED_DRAWS} draws at most. What --out has recorded is skipped.",
+)  # fmt: skip
+VIEWS_OPTION = click.option(
+    "--views", type=click.Choice(VIEWS), default=VIEWS[0], show_default=True,
+    help="Average features over views of each image: it and its mirror image (mirror), it and four shifts of it by 2 "
+    "pixels (shifts), or all ten (mirror-shifts). The paper's protocol looks once (single).",
 )  # fmt: skip
 DATA = (
     options.data_dir,
@@ -52,6 +58,7 @@ REPRESENTATION = (
     click.option("--bn", type=click.Choice(BN_MODES), default="recomputed", show_default=True,
                  help="Where batch-norm statistics come from: the training images (recomputed); each split's own "
                  "images, which sees the test images together (at-hand); or the weights file (running)."),
+    VIEWS_OPTION,
 )  # fmt: skip
 OWN_NETWORK = (
     click.option("--encoder",

@@ -24,6 +24,7 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
 from repr_eval.records import known_records
 from repr_eval.reporting.write import write_reports
+from repr_eval.representations.averaged_views import SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import from_weights
 from repr_eval.representations.extraction import Extracted
@@ -52,7 +53,7 @@ class Job:
 def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
     """The job that a command's options ask for; ValueError where they do not fit together."""
     check(settings)
-    representation = _representation(settings)
+    representation = seen_in_views(_representation(settings), settings["views"])
     options.make_folder(settings["out"], "--out")
     store = settings["store"] or cache_folder() / "features"
     options.make_folder(store, "--store")
@@ -121,6 +122,8 @@ def _compared_job(protocol: Protocol, weights: str | None, classifier: str, sett
     added = ["--weights", method_settings["weights"]] if weights else []
     if is_untrained(weights):
         added += ["--arch", method_settings["arch"], "--width", f"{method_settings['width']:g}"]
+    if method_settings["views"] != settings["views"]:
+        added += ["--views", method_settings["views"]]
     words = [*_given(), *_words_of(protocol), *added, "--classifier", classifier]
     return job_of(protocol, method_settings, words)
 
@@ -145,6 +148,8 @@ def _given() -> list[str]:
 def _compared(weights: str | None, classifier: str, settings: dict[str, Any]) -> dict[str, Any]:
     """The settings of one method; an untrained network is of the best model's shape."""
     method_settings = settings | {"weights": weights, "classifier": classifier}
+    if classifier in SUPERVISED_CNNS:
+        method_settings["views"] = SINGLE  # it is trained on the images themselves
     if is_untrained(weights):
         shape = from_weights(find_weights(best())).network
         method_settings |= {"arch": shape.arch.name, "width": shape.width}

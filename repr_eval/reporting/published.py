@@ -121,8 +121,11 @@ def counterpart(
 ) -> PaperRow | None:
     """The published figure for features with these `settings` under `protocol` with `labels` labels; None if unknown.
 
-    `classifier` is its kind. Nothing is published for a control with random weights (`trained` False).
+    `classifier` is its kind. Nothing is published for a control with random weights (`trained` False), nor for
+    features averaged over views.
     """
+    if "views" in settings:
+        return None
     for wanted, kind, method in _COUNTERPARTS:
         if trained and classifier == kind and wanted.items() <= settings.items():
             for row in (*PAPER_ROWS, *_ELSEWHERE):

@@ -32,6 +32,7 @@ class Batched(Representation, ABC):
         return self
 
     def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
+        self.check_fitted()
         check_size(images, self.input_size, self.description.method)
         out = features_array(len(images), self.description, out)
         starts = range(0, len(images), self.block)[ranks.number :: ranks.count]
@@ -41,6 +42,9 @@ class Batched(Representation, ABC):
             with np.errstate(over="ignore"):  # whoever stores features in a narrower type looks for infinity
                 out[start : start + len(made)] = made
         return out
+
+    def check_fitted(self) -> None:
+        """Raise a ValueError where `fit` must come first, and has not."""
 
     @abstractmethod
     def features(self, images: np.ndarray) -> Tensor:

@@ -83,9 +83,11 @@ class DiscriminatorFeatures(Batched):
     def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
         if self.bn == "at-hand":
             self._take_statistics(images, ranks)
+        return super().transform(images, out, ranks)
+
+    def check_fitted(self) -> None:
         if self.ready is None:
             raise ValueError("batch-norm statistics must be recomputed first: call fit(train_images)")
-        return super().transform(images, out, ranks)
 
     def features(self, images: np.ndarray) -> Tensor:
         assert self.ready is not None

@@ -47,10 +47,9 @@ class Fitted(Batched):
         self.fitted = True
         return self
 
-    def transform(self, images: np.ndarray, out: np.ndarray | None = None, ranks: Ranks = ALONE) -> np.ndarray:
+    def check_fitted(self) -> None:
         if not self.fitted:
             raise ValueError(f"{self.description.method} must be trained first: call fit(train_images)")
-        return super().transform(images, out, ranks)
 
     @abstractmethod
     def train(self, images: np.ndarray) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from repr_eval.images.labelled import LabelledImages
+from repr_eval.representations.averaged_views import SINGLE, VIEWS, check_views, described, view_of
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import PRECISIONS, Extracted
 from repr_eval.representations.own_network.network import BLOCK, arranged, checked
@@ -25,12 +26,13 @@ OWN_DEVICE = "device not said"
 class Given:
     """A function images uint8 [N, S, S, 3] -> features float [N, D], or an object with `fit` and `transform`.
 
-    Attributes `method_name`, `trained_on` and `device` of it say in records what it is called, what its weights have
-    seen and where it runs.
+    The features are the mean over the `views` of each image. Attributes `method_name`, `trained_on` and `device` of it
+    say in records what it is called, what its weights have seen and where it runs.
     """
 
-    def __init__(self, given: Any, progress: bool = True):
-        self.given, self.progress = given, progress
+    def __init__(self, given: Any, progress: bool = True, views: str = SINGLE):
+        check_views(views)
+        self.given, self.progress, self.views = given, progress, views
         self.learns = hasattr(given, "fit") and hasattr(given, "transform")
         self.name = str(getattr(given, "method_name", getattr(given, "__name__", type(given).__name__)))
 
@@ -48,16 +50,17 @@ class Given:
         digest = hashlib.sha256(train.data)
         digest.update(test.data)
         settings = {"representation": "given", "kind": "transform" if self.learns else "function"}
+        description = Description(
+            method=self.name,
+            trained_on=str(getattr(self.given, "trained_on", "the training images" if self.learns else "not said")),
+            layers="-",
+            n_features=train.shape[1],
+            max_units=None,
+            settings=settings | {"features_sha256": digest.hexdigest()},
+        )
         return Extracted(
             data=data,
-            description=Description(
-                method=self.name,
-                trained_on=str(getattr(self.given, "trained_on", "the training images" if self.learns else "not said")),
-                layers="-",
-                n_features=train.shape[1],
-                max_units=None,
-                settings=settings | {"features_sha256": digest.hexdigest()},
-            ),
+            description=described(description, self.views),
             train=train,
             test=test,
             precision=precision,
@@ -85,6 +88,13 @@ class Given:
         return np.concatenate(blocks)
 
     def _block(self, function: Callable[[np.ndarray], object], images: np.ndarray) -> Tensor:
+        """Float32 [n, D, 1] of some images."""
+        made = [self._one_view(function, view_of(images, *view)) for view in VIEWS[self.views]]
+        if len({part.shape for part in made}) > 1:
+            raise ValueError(f"{self.name} gives different views of an image different numbers of features")
+        return torch.stack(made).mean(0) if len(made) > 1 else made[0]
+
+    def _one_view(self, function: Callable[[np.ndarray], object], images: np.ndarray) -> Tensor:
         """Float32 [n, D, 1] of some images, which the function gets a copy of."""
         made = function(np.array(images))
         if isinstance(made, Tensor):

@@ -600,6 +600,8 @@ BAD = [
     ("export-weights {in}/cut.safetensors {out}/a.safetensors", "{in}/cut.safetensors: not a whole safetensors file"),
     ("export-weights {in}/nan.safetensors {out}/a.safetensors", "{in}/nan.safetensors: tensor convs.1.weight"),
     # Options of an evaluation.
+    (DIGITS + "--weights random --bn at-hand --views mirror", "--bn at-hand takes statistics of the images at hand"),
+    (DIGITS + "--weights pixels --classifier cnn-small --views shifts", "images themselves: leave out --views shifts"),
     (DIGITS + "--weights random --bn running", "--bn running: untrained weights have no statistics of their own"),
     (DIGITS + "--weights random --width 17", "width 17.0"),
     (DIGITS + "--weights pixels --width 0.5", "--arch and --width apply only to --weights random"),
