@@ -34,6 +34,7 @@ from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings, se
 from repr_eval.gan.training import train
 from repr_eval.gan.unlabelled import UnlabelledImages, unlabelled_images
 from repr_eval.gan.weights import load_discriminator
+from repr_eval.representations.averaged_views import AVERAGED_VIEWS, SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, untrained
 from repr_eval.system.provenance import commit, machine, versions
@@ -161,7 +162,9 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
 @main.command("score-weights")
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
-def score_weights(files: tuple[Path, ...], work: Path) -> None:
+@click.option("--views", type=click.Choice(list(AVERAGED_VIEWS)), default=SINGLE, show_default=True,
+              help="Average features over views of each image.")  # fmt: skip
+def score_weights(files: tuple[Path, ...], work: Path, views: str) -> None:
     """Score the discriminators in FILES, weights as train-gan writes them and export-weights copies them."""
     scored = proxy_data(work / "proxy.npz")
     for path in files:
@@ -170,7 +173,9 @@ def score_weights(files: tuple[Path, ...], work: Path) -> None:
         settings = settings_from_json(stored)
         record = _described(settings.recipe.name, settings, int(info.settings["steps"]))
         record["images_seen"] = info.images_seen  # those of before the run's first step among them
-        _append(record | _scored(from_weights(path, progress=False), scored))
+        if views != SINGLE:
+            record["views"] = views
+        _append(record | _scored(seen_in_views(from_weights(path, progress=False), views), scored))
 
 
 def _described(name: str, settings: TrainingSettings, steps: int) -> dict[str, Any]:

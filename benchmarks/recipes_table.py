@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER
 from repr_eval.reporting.render import Column, to_csv, to_markdown
+from repr_eval.representations.averaged_views import SINGLE
 from repr_eval.system.files import replacing, write_text
 
 PAPERS, NO_VIEW = json.loads(json.dumps(asdict(PAPER))), asdict(Augmentation())  # as a record has them
@@ -68,6 +69,7 @@ def frame(records: list[dict[str, Any]]) -> pd.DataFrame:
             "seed": record["settings"]["seed"],
             "images_seen": record["images_seen"],
             "images_before": _images_before(record["settings"]),
+            "views": record.get("views", SINGLE),
             "accuracy": accuracy(record) if "failed" not in record else None,
             "C": record.get("C"),
             "images_a_second": record.get("images_a_second"),
@@ -93,6 +95,7 @@ COLUMNS = (
     Column("seed", itemgetter("seed"), right=True),
     Column("images seen", itemgetter("images_seen"), ",", right=True),
     Column("validation accuracy %, 400 labels a class", _score, ".2f", right=True),
+    Column("views", itemgetter("views")),
     Column("C", itemgetter("C"), "g", right=True),
     Column("images/s", itemgetter("images_a_second"), ".0f", right=True),
     Column("images/CPU s", itemgetter("images_a_cpu_second"), ".0f", right=True),
@@ -121,7 +124,7 @@ def as_csv(table: pd.DataFrame) -> str:
 
 def over_seeds(table: pd.DataFrame) -> str:
     """As Markdown: mean and standard deviation (n - 1) over the seeds, of what was measured with several."""
-    names = ["width", "images_seen", "recipe", "precision"]
+    names = ["width", "images_seen", "recipe", "precision", "views"]
     rows = [
         dict(zip(names, group, strict=True))
         | {"seeds": runs.seed.nunique(), "mean": 100 * runs.accuracy.mean(), "std": 100 * runs.accuracy.std()}
@@ -134,11 +137,12 @@ def over_seeds(table: pd.DataFrame) -> str:
 def curves(table: pd.DataFrame, names: tuple[str, ...]) -> Figure:
     """Accuracy against images seen: a point a run, a line through the means of every recipe, width and precision.
 
-    What was measured at one count only has no curve and is left out; untrained networks are levels, dashed.
+    Features of the single view alone. What was measured at one count only has no curve and is left out; untrained
+    networks are levels, dashed.
     """
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    measured = table[table.recipe.isin(names) & table.accuracy.notna()]
+    measured = table[table.recipe.isin(names) & table.accuracy.notna() & (table.views == SINGLE)]
     colours = itertools.count()
     groups = measured.groupby(["width", "recipe", "precision", "images_before"])
     for (width, name, precision, before), runs in groups:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from repr_eval.cli import options
-from repr_eval.cli.evaluation_options import METHODS, SUPERVISED_CNNS, VIEWS
+from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, METHODS, SUPERVISED_CNNS
 from repr_eval.datasets import dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
@@ -21,9 +21,9 @@ def check(settings: dict[str, Any], everything: bool = False) -> None:
     if classifier in SUPERVISED_CNNS and settings["weights"] != "pixels":
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: give it --weights pixels")
     views = settings["views"]
-    if classifier in SUPERVISED_CNNS and views != VIEWS[0]:
+    if classifier in SUPERVISED_CNNS and views != AVERAGED_VIEWS[0]:
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: leave out --views {views}")
-    if settings["bn"] == "at-hand" and views != VIEWS[0]:
+    if settings["bn"] == "at-hand" and views != AVERAGED_VIEWS[0]:
         raise ValueError(f"--bn at-hand takes statistics of the images at hand: leave out --views {views}")
     grid_of(settings)
     three_of("mean", settings)

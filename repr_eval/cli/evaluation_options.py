@@ -18,7 +18,7 @@ METHODS = (  # of repr_eval.representations.methods
 )  # fmt: skip
 CLASSIFIERS = ("svm", "knn", "cnn", "cnn-small")  # of repr_eval.classifiers.named
 SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
-VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views
+AVERAGED_VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views
 BN_MODES = ("recomputed", "at-hand", "running")  # of repr_eval.representations.batch_norm
 SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
 
@@ -36,7 +36,7 @@ ALL = click.option(
     f"size), and the small supervised CNN on {SUPERVISED_DRAWS} draws at most. What --out has recorded is skipped.",
 )  # fmt: skip
 VIEWS_OPTION = click.option(
-    "--views", type=click.Choice(VIEWS), default=VIEWS[0], show_default=True,
+    "--views", type=click.Choice(AVERAGED_VIEWS), default=AVERAGED_VIEWS[0], show_default=True,
     help="Average features over views of each image: it and its mirror image (mirror), it and four shifts of it by 2 "
     "pixels (shifts), or all ten (mirror-shifts). The paper's protocol looks once (single).",
 )  # fmt: skip

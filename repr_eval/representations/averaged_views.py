@@ -20,7 +20,7 @@ SHIFT = 2  # pixels, for images of any size
 # (rows down, columns to the right, mirrored first)
 _CENTRE = ((0, 0, False),)
 _SHIFTED = (*_CENTRE, (-SHIFT, 0, False), (SHIFT, 0, False), (0, -SHIFT, False), (0, SHIFT, False))
-VIEWS: dict[str, tuple[tuple[int, int, bool], ...]] = {
+AVERAGED_VIEWS: dict[str, tuple[tuple[int, int, bool], ...]] = {
     SINGLE: _CENTRE,
     "mirror": (*_CENTRE, (0, 0, True)),
     "shifts": _SHIFTED,
@@ -30,8 +30,8 @@ VIEWS: dict[str, tuple[tuple[int, int, bool], ...]] = {
 
 def check_views(views: str) -> None:
     """ValueError unless `views` is the name of a set of views."""
-    if views not in VIEWS:
-        raise ValueError(f"views {views!r}; choose from {', '.join(VIEWS)}")
+    if views not in AVERAGED_VIEWS:
+        raise ValueError(f"views {views!r}; choose from {', '.join(AVERAGED_VIEWS)}")
 
 
 def view_of(images: np.ndarray, down: int, right: int, mirrored: bool) -> np.ndarray:
@@ -51,7 +51,7 @@ def described(description: Description, views: str) -> Description:
         return description
     return replace(
         description,
-        method=f"{description.method}, mean of {len(VIEWS[views])} views ({views})",
+        method=f"{description.method}, mean of {len(AVERAGED_VIEWS[views])} views ({views})",
         settings=description.settings | {"views": views},
     )
 
@@ -79,11 +79,11 @@ class AveragedViews(Batched):
         self.representation.check_fitted()
 
     def features(self, images: np.ndarray) -> Tensor:
-        first, *others = VIEWS[self.views]
+        first, *others = AVERAGED_VIEWS[self.views]
         total = self.representation.features(view_of(images, *first))
         for view in others:
             total = total + self.representation.features(view_of(images, *view))
-        return total / len(VIEWS[self.views])
+        return total / len(AVERAGED_VIEWS[self.views])
 
 
 def seen_in_views(representation: Representation, views: str) -> Representation:

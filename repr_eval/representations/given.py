@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from repr_eval.images.labelled import LabelledImages
-from repr_eval.representations.averaged_views import SINGLE, VIEWS, check_views, described, view_of
+from repr_eval.representations.averaged_views import AVERAGED_VIEWS, SINGLE, check_views, described, view_of
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import PRECISIONS, Extracted
 from repr_eval.representations.own_network.network import BLOCK, arranged, checked
@@ -89,7 +89,7 @@ class Given:
 
     def _block(self, function: Callable[[np.ndarray], object], images: np.ndarray) -> Tensor:
         """Float32 [n, D, 1] of some images."""
-        made = [self._one_view(function, view_of(images, *view)) for view in VIEWS[self.views]]
+        made = [self._one_view(function, view_of(images, *view)) for view in AVERAGED_VIEWS[self.views]]
         if len({part.shape for part in made}) > 1:
             raise ValueError(f"{self.name} gives different views of an image different numbers of features")
         return torch.stack(made).mean(0) if len(made) > 1 else made[0]

@@ -109,20 +109,23 @@ def test_the_table_says_what_differs(tmp_path: Path) -> None:
                   "settings": replace(SETTINGS, recipe=recipe).to_json()},
         common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [58, 59],
                   "settings": replace(SETTINGS, recipe=recipe, seed=2).to_json()},
+        common | {"recipe": "mine", "images_seen": 1280, "validation_correct": [70, 71], "views": "mirror",
+                  "settings": replace(SETTINGS, recipe=recipe).to_json()},
         {"recipe": "broken", "images_seen": 1280, "failed": "NaN", "settings": SETTINGS.to_json(), "commit": "abc"},
     ]  # fmt: skip
     path = tmp_path / "recipes.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
     recipes_table.write(path, tmp_path, ("paper", "mine"))
     lines = (tmp_path / "recipes.md").read_text().splitlines()
-    assert lines[2].startswith(
-        "| mine | 0.03 | fp32 | 1 | 1,280 | 60.50 | 0.0001 | 10 | 20 | lr 0.001; augmentation crop 0.5, flip 1 |"
+    assert "| 70.50 | mirror |" in lines[2]
+    assert lines[3].startswith(
+        "| mine | 0.03 | fp32 | 1 | 1,280 | 60.50 | single | 0.0001 | 10 | 20 | lr 0.001; augmentation crop 0.5, flip 1"
     )
-    assert "| 51.00 |" in lines[4]
-    assert "failed: NaN" in lines[5]
+    assert "| 51.00 |" in lines[5]
+    assert "failed: NaN" in lines[6]
     assert lines[-1] == "| mine | 0.03 | 1,280 | fp32 | 2 | 59.50 | 1.41 |"
     assert (tmp_path / "recipes.png").stat().st_size > 0
-    assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 5
+    assert len((tmp_path / "recipes.csv").read_text().splitlines()) == 6
 
 
 def test_the_picture_has_a_line_through_the_means_of_whatever_was_measured_more_than_once_on_its_way() -> None:
@@ -130,9 +133,11 @@ def test_the_picture_has_a_line_through_the_means_of_whatever_was_measured_more_
         ("paper", 0, 1280, 0.5, 0), ("paper", 1, 1280, 0.52, 0), ("paper", 0, 2560, 0.6, 0), ("mine", 0, 1280, 0.7, 0),
         ("random", 0, 0, 0.4, 0), ("left out", 0, 1280, 0.1, 0), ("left out", 0, 2560, 0.1, 0),
         ("mine", 0, 2560, 0.8, 640), ("mine", 0, 5120, 0.9, 640),  # of another run, which began with weights
+        ("paper", 0, 2560, 0.9, 0),  # averaged over views
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["recipe", "seed", "images_seen", "accuracy", "images_before"])
     table["width"], table["precision"] = 0.5, "bf16"
+    table["views"] = ["single"] * (len(rows) - 1) + ["mirror"]
     axes = recipes_table.curves(table, ("paper", "mine", "random")).axes[0]
     mine, _, line, points, level = (np.array(drawn.get_xydata()) for drawn in axes.lines)
     np.testing.assert_allclose(mine, [(2560, 80), (5120, 90)])

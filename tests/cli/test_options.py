@@ -10,7 +10,7 @@ from repr_eval.classifiers import named
 from repr_eval.cli import COMMANDS, evaluation_options, main
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.gan.pretrained import is_untrained
-from repr_eval.representations.averaged_views import VIEWS
+from repr_eval.representations.averaged_views import AVERAGED_VIEWS
 from repr_eval.representations.batch_norm import BN_MODES
 from repr_eval.representations.methods import METHODS
 
@@ -67,7 +67,7 @@ def test_the_names_that_options_spell_out_are_those_of_the_tables() -> None:
     assert tuple(named.CLASSIFIERS) == evaluation_options.CLASSIFIERS
     assert named.SUPERVISED_CNNS == evaluation_options.SUPERVISED_CNNS
     assert BN_MODES == evaluation_options.BN_MODES
-    assert tuple(VIEWS) == evaluation_options.VIEWS
+    assert tuple(AVERAGED_VIEWS) == evaluation_options.AVERAGED_VIEWS
 
 
 def test_only_random_and_a_seed_name_the_control() -> None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 import repr_eval as rv
 from repr_eval.images.handwritten import load_handwritten_digits
-from repr_eval.representations.averaged_views import VIEWS, AveragedViews, seen_in_views, view_of
+from repr_eval.representations.averaged_views import AVERAGED_VIEWS, AveragedViews, seen_in_views, view_of
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.discriminator import untrained
 from repr_eval.representations.kmeans import KMeans
@@ -37,12 +37,12 @@ def test_a_view_is_known_by_hand() -> None:
 
 
 def test_sets_of_views_are_what_their_names_say() -> None:
-    assert {name: len(set(views)) for name, views in VIEWS.items()} == {
+    assert {name: len(set(views)) for name, views in AVERAGED_VIEWS.items()} == {
         "single": 1, "mirror": 2, "shifts": 5, "mirror-shifts": 10,
     }  # fmt: skip
-    seen = {view_of(numbered(9), *view).tobytes() for view in VIEWS["mirror-shifts"]}
+    seen = {view_of(numbered(9), *view).tobytes() for view in AVERAGED_VIEWS["mirror-shifts"]}
     assert len(seen) == 10
-    for views in VIEWS.values():  # the image itself is one of them
+    for views in AVERAGED_VIEWS.values():  # the image itself is one of them
         assert np.array_equal(view_of(numbered(), *views[0]), numbered())
 
 
@@ -50,7 +50,9 @@ def test_sets_of_views_are_what_their_names_say() -> None:
 def test_features_are_the_mean_over_the_views(views: str) -> None:
     images = DIGITS.train.images[:6]
     inner = untrained("dcgan32-svhn", 0.1, 0, bn="running", progress=False)
-    expected = np.mean([inner.transform(np.ascontiguousarray(view_of(images, *view))) for view in VIEWS[views]], 0)
+    expected = np.mean(
+        [inner.transform(np.ascontiguousarray(view_of(images, *view))) for view in AVERAGED_VIEWS[views]], 0
+    )
     made = AveragedViews(inner, views).transform(images)
     np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(made, inner.transform(images))
