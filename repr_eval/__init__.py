@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from repr_eval.classifiers.neighbours import NearestNeighbours
     from repr_eval.datasets import load_dataset
     from repr_eval.evaluation import Result, evaluate
-    from repr_eval.protocols.base import CIFAR10, SVHN, CIFAR10PerClass, Digits
+    from repr_eval.protocols.base import CIFAR10, SVHN, AllLabels, CIFAR10PerClass, Digits, FewLabels, PerClass
     from repr_eval.reporting.write import write_reports as report
     from repr_eval.representations.kmeans import KMeans
     from repr_eval.representations.named import representation_named as representation
@@ -33,6 +33,9 @@ _CONTENTS = {
     "CIFAR10PerClass": "repr_eval.protocols.base:CIFAR10PerClass",
     "SVHN": "repr_eval.protocols.base:SVHN",
     "Digits": "repr_eval.protocols.base:Digits",
+    "AllLabels": "repr_eval.protocols.base:AllLabels",
+    "PerClass": "repr_eval.protocols.base:PerClass",
+    "FewLabels": "repr_eval.protocols.base:FewLabels",
     "representation": "repr_eval.representations.named:representation_named",
     "Network": "repr_eval.representations.own_network.network:Network",
     "KMeans": "repr_eval.representations.kmeans:KMeans",
@@ -44,11 +47,14 @@ __all__ = [
     "CIFAR10",
     "L2SVM",
     "SVHN",
+    "AllLabels",
     "CIFAR10PerClass",
     "Digits",
+    "FewLabels",
     "KMeans",
     "NearestNeighbours",
     "Network",
+    "PerClass",
     "Pixels",
     "Result",
     "evaluate",

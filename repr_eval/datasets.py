@@ -5,7 +5,8 @@ Protocols, tables, training, `doctor` and the choices on the command line read w
 A loader is imported when its row is used, so that tables and help texts do without it.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -102,32 +103,41 @@ def dataset_named(key: str) -> Dataset:
     return DATASETS[key]
 
 
-def load_dataset(key: str, data_dir: str | Path | None = None, download: bool | None = None) -> "LabelledImages":
-    """The data set called `key`, from `data_dir`, $REPR_EVAL_DATA or the cache folder.
+def load_dataset(
+    spec: str, data_dir: str | Path | None = None, download: bool | None = None, *,
+    image_size: int | None = None, test_share: float | None = None, split_seed: int = 0,
+) -> "LabelledImages":  # fmt: skip
+    """The labelled images that `spec` names: a data set of the suite's, or any other images.
 
-    `download` fetches a missing one; None: only into the cache folder. Raises ValueError where it is not found, or is
-    broken.
+    A key of `DATASETS` is looked for in `data_dir`, $REPR_EVAL_DATA or the cache folder, and torchvision's sets below
+    that; `download` fetches a missing one (None: only into the cache folder). For everything else that a spec may be,
+    and for `image_size`, `test_share` and `split_seed`, see `repr_eval.images.specs`. Raises ValueError where it is not
+    found, or is broken.
     """
     from repr_eval.images.data_dir import DataRoot, data_root
 
-    row = dataset_named(key)
-    if not row.has_files:
+    row = DATASETS.get(spec)
+    if row and (image_size is not None or test_share is not None):
+        raise ValueError(f"{spec} has its own size and test images; leave out image_size and test_share")
+    if row and not row.has_files:
         return row.load(DataRoot(Path(), own=False, why="comes with a package"), False)
     root = data_root(Path(data_dir) if data_dir is not None else None)
-    return row.load(root, root.own if download is None else download)
+    fetch = root.own if download is None else download
+    if row:
+        return row.load(root, fetch)
+    from repr_eval.images.specs import load_spec
+
+    return load_spec(str(spec), root, fetch, image_size, test_share, split_seed)
 
 
-class _Metrics(Mapping[str, str]):
-    """The metric that heads the tables of every data set, by key: a view of `DATASETS`."""
-
-    def __getitem__(self, key: str) -> str:
-        return DATASETS[key].metric
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(DATASETS)
-
-    def __len__(self) -> int:
-        return len(DATASETS)
+OWN = re.compile(r"(own|torchvision|hf)-[\w-]+")  # keys of users' own sets (`repr_eval.images.own_data`)
 
 
-METRICS = _Metrics()
+def has_table(key: str) -> bool:
+    """Whether records on the data set of this key have a table: it is a row of `DATASETS`, or a user's own."""
+    return key in DATASETS or OWN.fullmatch(key) is not None
+
+
+def metric_of(key: str) -> str:
+    """The metric that heads a data set's tables, "accuracy" or "error"; accuracy for a user's own set."""
+    return DATASETS[key].metric if key in DATASETS else "accuracy"

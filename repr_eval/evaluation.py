@@ -13,7 +13,7 @@ from torch import nn
 
 from repr_eval.classifiers.base import Classifier, Features, kind_of
 from repr_eval.classifiers.named import setting_of
-from repr_eval.datasets import METRICS, load_dataset
+from repr_eval.datasets import DATASETS, load_dataset, metric_of
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
@@ -22,13 +22,14 @@ from repr_eval.protocols.results import Outcome
 from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
-from repr_eval.representations.averaged_views import SINGLE, AveragedViews, seen_in_views
+from repr_eval.representations.averaged_views import SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.extraction import Extracted, extract
 from repr_eval.representations.given import Given
 from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import Network
+from repr_eval.representations.resized import Resized, resized, taking
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.system.ranks import ALONE, Ranks
@@ -48,7 +49,7 @@ class Result:
     @property
     def metric(self) -> str:
         """What the data set's tables speak of: "accuracy" or "error"."""
-        return METRICS.get(facts_of(self.record).dataset, "accuracy")
+        return metric_of(facts_of(self.record).dataset)
 
     @property
     def accuracy(self) -> float:
@@ -116,7 +117,8 @@ def evaluate(
     `transform`; an `nn.Module`, whose output counts (`repr_eval.Network` takes layers and says how images are
     normalised); an object of the suite's (`repr_eval.KMeans`, ...); a weights file; or a name
     ("imagenet-contrastive-w0.5", "random", "pixels", "kmeans-1600", ...). `classifier` takes the place of the
-    protocol's. `data` must be of the protocol's data set; by default it is loaded, from `data_dir` or the usual places.
+    protocol's. `data` must be of the protocol's data set; by default it is the protocol's own (`AllLabels(data)`), or
+    is loaded, from `data_dir` or the usual places.
     `out` is the folder that the record is added to; None writes none. `store` is the folder of stored features
     (default: in the cache folder), `precision` the type in which they are stored and read, float16 or float32; features
     of what does not describe itself are not kept (`repr_eval.given`). `layers` (first, last): the features of these
@@ -131,7 +133,7 @@ def evaluate(
     checked = as_representation(representation, protocol.seed, device, views)
     check_layers(checked, layers)  # before the hours, not after them
     if data is None:
-        data = load_dataset(protocol.dataset, data_dir)
+        data = protocol.data or load_dataset(protocol.dataset, data_dir)
     folder = Path(store) if store is not None else cache_folder() / "features"
     features = seen_through(data, checked, protocol, folder, precision, layers)
     return measure(features, protocol, Path(out) if out is not None else None, command)
@@ -185,6 +187,8 @@ def seen_through(
     """
     check_data(data, protocol)
     check_classes(data)
+    if not isinstance(representation, Given):
+        representation = taking(representation, data.train.images.shape[1])
     if protocol.classifier.needs == "images":
         return _images(data, representation, protocol.classifier, precision)
     if isinstance(representation, Given):
@@ -199,13 +203,16 @@ def _images(
     """The images themselves, described as the pixels that they are."""
     if isinstance(representation, Given) or representation.description.settings.get("representation") != "pixels":
         raise ValueError(f"{classifier.name} is trained on the images themselves: give it pixels")
-    if isinstance(representation, AveragedViews):
+    if "views" in representation.description.settings:
         raise ValueError(f"{classifier.name} is trained on the images themselves: views must be {SINGLE}")
+    images = [split.images for split in (data.train, data.test)]
+    if isinstance(representation, Resized):
+        images = [resized(split, representation.size) for split in images]
     return Extracted(
         data=data,
         description=representation.description,
-        train=data.train.images,
-        test=data.test.images,
+        train=images[0],
+        test=images[1],
         precision=precision,
         device=_device_of(classifier),
         seconds=0.0,
@@ -224,6 +231,7 @@ def recorded(
     data: LabelledImages, representation: Representation, protocol: Protocol, out: Path, precision: str = "float16"
 ) -> Record | None:
     """The newest record in `out` of this very measurement, if there is one; nothing is computed."""
+    representation = taking(representation, data.train.images.shape[1])
     description = representation.description.fitted_to(data.train.fingerprint)
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
@@ -326,8 +334,10 @@ def _facts(features: Extracted, protocol: Protocol) -> Facts:
 
 
 def _described(data: LabelledImages) -> dict[str, object]:
-    return {
+    own = {} if data.dataset in DATASETS else {"classes": list(data.classes), "side": data.train.images.shape[1]}
+    return own | {
         "name": data.name,
+        "test_images_in_training": data.leaked,
         "verified": data.verified,
         "remark": data.remark,
         "train_fingerprint": data.train.fingerprint,

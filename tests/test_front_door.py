@@ -18,7 +18,7 @@ import repr_eval as rv
 from repr_eval.datasets import DATASETS
 from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages, make_split
-from repr_eval.protocols.base import AllLabels, PerClass
+from repr_eval.protocols.base import AllLabels, EqualClasses, PerClass
 from repr_eval.records import read_records
 
 
@@ -60,7 +60,7 @@ def small(key: str, root: object, download: bool) -> LabelledImages:
 
 
 def test_the_table_of_contents() -> None:
-    assert len(rv.__all__) == 14
+    assert len(rv.__all__) == 17
     assert set(rv._CONTENTS) == set(rv.__all__)
     assert set(dir(rv)) == {*rv.__all__, "__version__"}
     for name in rv.__all__:
@@ -212,7 +212,7 @@ def test_the_name_of_the_record_is_the_protocols() -> None:
     assert rv.evaluate(mine, rv.Digits(draws=1, grid=(1e-3, 1e-1))).record.protocol == "digits/per-class/1/own-C"
     with pytest.raises(TypeError, match="dataset"):
         rv.SVHN(dataset="digits")  # type: ignore[call-arg]
-    assert AllLabels(dataset="cifar10").name == rv.CIFAR10().name  # it is the same protocol
+    assert EqualClasses(dataset="cifar10").name == rv.CIFAR10().name  # it is the same protocol
     with pytest.raises(FrozenInstanceError):
         rv.CIFAR10().seed = 3  # type: ignore[misc]
     with pytest.raises(TypeError, match="Mine has its own run: it needs its own kind"):
@@ -240,7 +240,10 @@ def test_the_device_of_the_record_is_the_one_used() -> None:
         (lambda: rv.Digits(grid=()), "grid: holds no value"),
         (lambda: rv.evaluate(mine, rv.Digits(per_class=1)), "1 label a class"),
         (lambda: rv.evaluate(mine, rv.Digits(draws=0)), "0 draws: needs at least 1"),
-        (lambda: rv.evaluate(mine, PerClass(5, dataset="nowhere")), "unknown data set 'nowhere'; choose from cifar10"),
+        (
+            lambda: rv.evaluate(mine, PerClass(5, dataset="nowhere")),
+            "nowhere: no such data set, folder or file; needs cifar10",
+        ),
         (lambda: rv.evaluate("pixels", rv.Digits(), layers=(1, 2)), "raw pixels has no layers"),
     ],
 )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from repr_eval.datasets import METRICS
+from repr_eval.datasets import metric_of
 from repr_eval.gan.pretrained import folder, manifest
 from repr_eval.gan.weights import load_discriminator, weights_hash
 from repr_eval.records import read_records
@@ -29,10 +29,10 @@ def test_readme_holds_the_tables_that_the_records_give() -> None:
         assert sum(line.row is not None for line in lines) > 5
         everything += lines
         stored = RESULTS / f"{table}-methods.md"
-        assert stored.read_text(encoding="utf-8") == methods.to_markdown(lines, METRICS[table])
+        assert stored.read_text(encoding="utf-8") == methods.to_markdown(lines, metric_of(table))
         assert stored.with_suffix(".csv").read_text(encoding="utf-8") == methods.to_csv(lines)
-        assert (RESULTS / f"{table}.md").read_text(encoding="utf-8") == to_markdown(rows, METRICS[table])
-        assert (RESULTS / f"{table}.csv").read_text(encoding="utf-8") == to_csv(rows, METRICS[table])
+        assert (RESULTS / f"{table}.md").read_text(encoding="utf-8") == to_markdown(rows, metric_of(table))
+        assert (RESULTS / f"{table}.csv").read_text(encoding="utf-8") == to_csv(rows, metric_of(table))
     assert (RESULTS / "overview.md").read_text(encoding="utf-8") == overview.to_markdown(everything)
     for name, study in ablations.STUDIES.items():
         assert (RESULTS / f"{name}.md").read_text(encoding="utf-8") == ablations.to_markdown(study(records))

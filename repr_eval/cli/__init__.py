@@ -17,6 +17,7 @@ COMMANDS = {
     "cifar10-svm": "repr_eval.cli.evaluation:cifar10_svm",
     "svhn": "repr_eval.cli.evaluation:svhn_few_labels",
     "digits": "repr_eval.cli.evaluation:digits",
+    "evaluate": "repr_eval.cli.evaluation:evaluate_any",
     "layers": "repr_eval.cli.evaluation:layers",
     "table": "repr_eval.cli.report:table",
     "doctor": "repr_eval.cli.report:doctor",

@@ -1,10 +1,11 @@
 """What is wrong with the options of an evaluation, as far as that can be said without torch: at once."""
 
+from pathlib import Path
 from typing import Any
 
 from repr_eval.cli import options
 from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, METHODS, SUPERVISED_CNNS
-from repr_eval.datasets import dataset_named
+from repr_eval.datasets import DATASETS, dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import data_root
@@ -35,6 +36,21 @@ def check_data(dataset: str, settings: dict[str, Any]) -> None:
     row, root = dataset_named(dataset), data_root(settings["data_dir"])
     if row.find and not (settings["download"] or root.own) and row.find(root.path) is None:
         row.load(root, False)  # says what it looked for
+
+
+def check_any_data(settings: dict[str, Any]) -> None:
+    """Raise a ValueError where --data names nothing that could be read."""
+    spec = settings["data"]
+    if spec in DATASETS:
+        if settings["data_size"] or settings["test_share"]:
+            raise ValueError(f"--data {spec}: has its own size and test images; leave out --data-size and --test-share")
+        if DATASETS[spec].has_files:
+            check_data(spec, settings)
+    elif spec.partition(":")[0] not in ("torchvision", "hf") and not Path(spec).exists():
+        raise ValueError(
+            f"--data {spec}: no such data set, folder or file; needs {', '.join(DATASETS)}, a folder of class folders, "
+            "a .npz or .csv file, torchvision:NAME or hf:NAME"
+        )
 
 
 def _check_comparison(settings: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that evaluate: cifar10-svm, svhn, digits, layers.
+"""Commands that evaluate: cifar10-svm, svhn, digits, evaluate, layers.
 
 What needs torch is imported once a command runs and its options are checked.
 """
@@ -9,8 +9,17 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check, check_data
-from repr_eval.cli.evaluation_options import ALL, DATA, EVALUATION, HEADINGS, LAYERS
+from repr_eval.cli.checks import check, check_any_data, check_data
+from repr_eval.cli.evaluation_options import (
+    ALL,
+    ANY_DATA,
+    DATA,
+    EVALUATION,
+    HEADINGS,
+    HEADINGS_OF_ANY_DATA,
+    LAYERS,
+    PROTOCOLS,
+)  # fmt: skip
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.datasets import DATASETS
 
@@ -101,6 +110,62 @@ def digits(labels_per_class: int, draws: int, **settings: Any) -> None:
     from repr_eval.protocols.base import Digits
 
     jobs.run(Digits(labels_per_class, draws), settings)
+
+
+@click.command("evaluate", cls=HeadedCommand, headings=HEADINGS_OF_ANY_DATA)
+@click.option(
+    "--protocol",
+    type=click.Choice(PROTOCOLS),
+    default=PROTOCOLS[0],
+    show_default=True,
+    help="All labels; a few a class (--labels-per-class), several draws; or a few in all (--labels), many draws.",
+)
+@click.option("--labels-per-class", type=click.IntRange(2), help="Labelled images of each class (per-class).")
+@click.option("--labels", type=click.IntRange(2), help="Labelled images in all (few-labels). Default: 1000.")
+@click.option("--draws", type=click.IntRange(1), help="Draws of them. Default: 10 (per-class), 100 (few-labels).")
+@options.given(*ANY_DATA, LAYERS, *EVALUATION)
+@options.shared_by_ranks
+def evaluate_any(
+    protocol: str, labels_per_class: int | None, labels: int | None, draws: int | None, **settings: Any
+) -> None:
+    """Any labelled images by one of the three protocols.
+
+    Images of another size than the representation takes are resized; the record says how.
+
+    \b
+    Examples:
+      repr-eval evaluate --data flowers/ --test-share 0.2 --data-size 64
+      repr-eval evaluate --data torchvision:CIFAR100 --protocol per-class --labels-per-class 40
+    """
+    _check_protocol(protocol, labels_per_class, labels, draws)
+    check(settings)
+    check_any_data(settings)
+    from repr_eval.cli import jobs
+    from repr_eval.protocols.base import CIFAR10, AllLabels, FewLabels, PerClass
+
+    data = jobs.loaded_any(settings)
+    if protocol == "few-labels":
+        jobs.run(FewLabels(labels or FewLabels.labels, draws or FewLabels.draws, data=data), settings, data)
+    elif protocol == "per-class":
+        row = DATASETS.get(data.dataset)
+        per_class = labels_per_class or (row.per_class if row else None)
+        if per_class is None:
+            raise ValueError("--protocol per-class: say how many labels a class, such as --labels-per-class 10")
+        jobs.run(PerClass(per_class, draws or PerClass.draws, data=data), settings, data)
+    else:
+        # The published set has its own name for this, under which the paper's figure stands.
+        jobs.run(CIFAR10() if data.dataset == "cifar10" else AllLabels(data), settings, data)
+
+
+def _check_protocol(protocol: str, labels_per_class: int | None, labels: int | None, draws: int | None) -> None:
+    """Raise a ValueError for a number that another protocol has."""
+    for option, value, of in (
+        ("--labels-per-class", labels_per_class, ("per-class",)),
+        ("--labels", labels, ("few-labels",)),
+        ("--draws", draws, ("per-class", "few-labels")),
+    ):
+        if value is not None and protocol not in of:
+            raise ValueError(f"{option} is for --protocol {' or '.join(of)}; leave it out with {protocol}")
 
 
 @click.command("layers", cls=HeadedCommand, headings=HEADINGS)

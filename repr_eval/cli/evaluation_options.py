@@ -29,6 +29,15 @@ HEADINGS = {
     "Where": ("data_dir", "download", "store", "store_as", "out", "device"),
 }
 
+HEADINGS_OF_ANY_DATA = {
+    "Data": ("data", "data_size", "test_share", "split_seed", "data_dir", "download"),
+    "Representation": HEADINGS["Representation"],
+    "Own network": HEADINGS["Own network"],
+    "Protocol": ("protocol", *(name for name in HEADINGS["Protocol"] if name != "data")),
+    "Where": tuple(name for name in HEADINGS["Where"] if name not in ("data_dir", "download")),
+}
+PROTOCOLS = ("all-labels", "per-class", "few-labels")
+
 LAYERS = click.option("--layers", help="Use only the features of these layers, such as 1-4, or 3. Default: all.")
 ALL = click.option(
     "--all", "everything", is_flag=True,
@@ -46,6 +55,20 @@ DATA = (
                  help="Fetch a data set that is missing. (Into the cache folder it is fetched in any case.)"),
 )  # fmt: skip
 
+ANY_DATA = (
+    click.option("--data", required=True,
+                 help="cifar10, svhn or digits; a folder of class folders, or of train/ and test/ with class folders; "
+                 "a .npz of images and labels; a .csv of path, label and perhaps split; torchvision:NAME, such as "
+                 "torchvision:CIFAR100; hf:NAME[@REVISION], by the datasets library."),
+    click.option("--data-size", type=click.IntRange(1, 4096),
+                 help="Side in pixels that images are brought to: the shorter side resized, then the centre. Default: "
+                 "their own, if all are square and alike."),
+    click.option("--test-share", type=click.FloatRange(0, 1, min_open=True, max_open=True),
+                 help="Share of every class that becomes test images, for data without a split of its own."),
+    click.option("--split-seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
+                 help="Seed of that split."),
+    *DATA,
+)  # fmt: skip
 REPRESENTATION = (
     click.option("--weights",
                  help="What is evaluated: a .safetensors file; a name from pretrained/; random, an untrained network "

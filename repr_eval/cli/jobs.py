@@ -16,7 +16,7 @@ from repr_eval.classifiers.named import CLASSIFIERS, SUPERVISED_CNNS
 from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
-from repr_eval.datasets import dataset_named, load_dataset
+from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.evaluation import Result, check_layers, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
@@ -71,11 +71,11 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
     )
 
 
-def run(protocol: Protocol, settings: dict[str, Any]) -> None:
-    """Evaluate, record, print, and write the tables anew."""
+def run(protocol: Protocol, settings: dict[str, Any], data: LabelledImages | None = None) -> None:
+    """Evaluate, record, print, and write the tables anew; `data` is loaded, if it is not there yet."""
     job = job_of(protocol, settings)
     check_layers(job.representation, job.layers)
-    if features := extracted(job, loaded(protocol.dataset, settings)):
+    if features := extracted(job, data or loaded(protocol.dataset, settings)):
         click.echo(measure(features, job.protocol, job.out, job.command))
         reports(job.out)
 
@@ -173,6 +173,28 @@ def loaded(dataset: str, settings: dict[str, Any]) -> LabelledImages:
     return data
 
 
+def loaded_any(settings: dict[str, Any]) -> LabelledImages:
+    """What --data names; it may be a download."""
+    try:
+        data = load_dataset(
+            settings["data"], settings["data_dir"], settings["download"] or None, image_size=settings["data_size"],
+            test_share=settings["test_share"], split_seed=settings["split_seed"],
+        )  # fmt: skip
+    except ValueError as error:
+        text = re.sub(r"\b(image_size|test_share)=", lambda match: f"{_OPTIONS[match[1]]} ", str(error))
+        raise ValueError(re.sub(r"\bdownload=True\b", "--download", text)) from error
+    if data.dataset not in DATASETS or data.remark:
+        counts = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test images"
+        remark = f"; {data.remark}" * bool(data.remark)
+        click.echo(f"note: the data is {data.name}: {counts} of {len(data.classes)} classes{remark}", err=True)
+    if data.leaked:
+        click.echo(f"note: {data.leaked:,} test images are among the training images, pixel for pixel", err=True)
+    return data
+
+
+_OPTIONS = {"image_size": "--data-size", "test_share": "--test-share"}
+
+
 def reports(out: Path) -> None:
     """Write every table and picture of the folder `out` anew."""
     for path in write_reports(out):
@@ -197,5 +219,5 @@ def _representation(settings: dict[str, Any]) -> Representation:
 
 
 def _classifier(dataset: str, settings: dict[str, Any]) -> Classifier:
-    arch = dataset_named(dataset).arch
+    arch = DATASETS[dataset].arch if dataset in DATASETS else "dcgan32"
     return CLASSIFIERS[settings["classifier"]](settings["seed"], arch, chosen_device(settings["device"]))

@@ -127,12 +127,20 @@ def _decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
         warnings.simplefilter("ignore")  # Mostly about EXIF, which is not used.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            width, height = _reduce(image, REDUCED_SIDES * size)
-            side = min(width, height)
-            left, top = (width - side) / 2, (height - side) / 2
-            box = (left, top, left + side, top + side)
-            square = _rgb(image).resize((size, size), Image.Resampling.BICUBIC, box=box)
-    return np.array(square, dtype=np.uint8)
+            return _square(image, size, *_reduce(image, REDUCED_SIDES * size))
+
+
+def squared(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
+    """An image that is decoded already as uint8 [size, size, 3], by the rule at the top of this module."""
+    return _square(image, size, *image.size)
+
+
+def _square(image: Image.Image, size: int, width: float, height: float) -> npt.NDArray[np.uint8]:
+    """The centred square box of an image whose whole is `width` x `height` of its pixels, resized."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    box = (left, top, left + side, top + side)
+    return np.array(_rgb(image).resize((size, size), Image.Resampling.BICUBIC, box=box), dtype=np.uint8)
 
 
 def _reduce(image: Image.Image, least: int) -> tuple[float, float]:

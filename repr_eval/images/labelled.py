@@ -7,6 +7,7 @@ of consecutive rows are a fixed random mix of the classes, whatever order the fi
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -43,6 +44,12 @@ class LabelledImages:
     remark: str = ""
     dataset: str = ""
     generated: bool = False
+
+    @cached_property
+    def leaked(self) -> int:
+        """How many test images are, pixel for pixel, among the training images too."""
+        learned = {image.tobytes() for image in self.train.images}
+        return sum(image.tobytes() in learned for image in self.test.images)
 
 
 def make_split(images: np.ndarray, labels: np.ndarray) -> Split:

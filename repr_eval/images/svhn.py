@@ -12,6 +12,7 @@ from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
+NOT_SVHN = "in SVHN's layout, not SVHN"
 
 # Sets in SVHN's layout that are known by content: (train, test) fingerprints -> name.
 KNOWN = {
@@ -48,7 +49,7 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
         test=splits["test"],
         classes=CLASSES,
         verified=verified,
-        remark="" if verified else "in SVHN's layout, not SVHN",
+        remark="" if verified else NOT_SVHN,
         dataset="svhn",
         generated=generated,
     )

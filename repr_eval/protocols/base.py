@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.classifiers.l2svm import L2_SVM
+from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.protocols.results import Outcome, named
 
@@ -19,12 +20,13 @@ _KINDS: dict[str, str] = {}  # kind of protocol -> the class whose name it is
 class Protocol(ABC):
     """What is common to all: features of a training and a test split go in, counts come out.
 
-    `dataset` is the key of the data set that it is for; data of another one is refused (`repr_eval.evaluation`). `grid`
-    holds the values that the classifier's one setting (C of the L2-SVM) is chosen from: None for the classifier's own,
-    or else the protocol's.
+    `dataset` is the key of the data set that it is for; data of another one is refused (`repr_eval.evaluation`). It
+    follows from `data`, labelled images that are at hand, where these are given. `grid` holds the values that the
+    classifier's one setting (C of the L2-SVM) is chosen from: None for the classifier's own, or else the protocol's.
     """
 
-    dataset: str
+    dataset: str = ""
+    data: LabelledImages | None = field(default=None, repr=False, compare=False)
     seed: int = 0
     grid: tuple[float, ...] | None = None
     classifier: Classifier = L2_SVM
@@ -43,12 +45,25 @@ class Protocol(ABC):
                 raise TypeError(f"{cls.__name__}: the kind {cls.kind!r} is that of {_KINDS[cls.kind]}; choose another")
 
     def __post_init__(self) -> None:
+        self._take_dataset()
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise ValueError(f"seed {self.seed!r}: must be a whole number")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
         if self.grid is not None and not self.grid:
             raise ValueError("grid: holds no value to choose from")
+
+    def _take_dataset(self) -> None:
+        """The key of the data set, from the data where that is given; ValueError where the two disagree."""
+        if self.data is None:
+            if not self.dataset:
+                raise ValueError(f"{type(self).__name__}: needs data, as repr_eval.load_dataset gives them")
+            return
+        if not isinstance(self.data, LabelledImages):
+            raise ValueError(f"data is {type(self.data).__name__}; needs labelled images, as load_dataset gives them")
+        if self.dataset and self.dataset != self.data.dataset:
+            raise ValueError(f"{type(self).__name__} is for {self.dataset}; data is {self.data.name}")
+        object.__setattr__(self, "dataset", self.data.dataset)
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -85,7 +100,19 @@ class Protocol(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class AllLabels(Protocol):
-    """Every training label, C chosen on a fifth of them (`repr_eval.protocols.cifar10.all_labels`)."""
+    """Every training label, C chosen on a fifth of each class (`repr_eval.protocols.cifar10.all_labels_by_class`)."""
+
+    kind: ClassVar[str] = cifar10.ALL_LABELS_BY_CLASS
+    own_grid: ClassVar[tuple[float, ...]] = cifar10.CS
+    data: LabelledImages | None = field(default=None, repr=False, compare=False, kw_only=False)
+
+    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
+        return cifar10.all_labels_by_class(train, test, self.seed, self.values, self.classifier, progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EqualClasses(Protocol):
+    """Every training label, C chosen on as many images of each class (`repr_eval.protocols.cifar10.all_labels`)."""
 
     kind: ClassVar[str] = cifar10.ALL_LABELS
     own_grid: ClassVar[tuple[float, ...]] = cifar10.CS
@@ -129,7 +156,7 @@ class FewLabels(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(AllLabels):
+class CIFAR10(EqualClasses):
     """CIFAR-10 with all 50,000 labels [paper, table 1]."""
 
     dataset: str = field(default="cifar10", init=False)

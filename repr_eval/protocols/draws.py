@@ -47,6 +47,22 @@ def split_off(labels: np.ndarray, per_class: int, rng: np.random.RandomState) ->
     return np.setdiff1d(np.arange(len(labels)), held_out), held_out
 
 
+def split_off_share(labels: np.ndarray, parts: int, rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """(rest, held out): indices into `labels`; of every class of n images n // `parts` are held out.
+
+    At least one of a class of two and more, none of a class of one. ValueError where every class has one image.
+    """
+    held_out = []
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        if len(members) > 1:
+            held_out.append(rng.permutation(members)[: max(1, len(members) // parts)])
+    if not held_out:
+        raise ValueError("every class has one image: none can be held out to choose C")
+    rows = np.sort(np.concatenate(held_out)).astype(np.int64)
+    return np.setdiff1d(np.arange(len(labels)), rows), rows
+
+
 def digest_of(lists: dict[str, np.ndarray]) -> str:
     """SHA-256 over the names and values of index lists."""
     digest = hashlib.sha256()

@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 
+from repr_eval.datasets import has_table, metric_of
 from repr_eval.records import Record, facts_of
 from repr_eval.reporting import render, tables
 from repr_eval.reporting.render import Column, interval_words, panel_words, percent, setting_words
-from repr_eval.reporting.rows import Row, identity, measured_row, metric_of, newest, table_names
+from repr_eval.reporting.rows import Row, identity, measured_row, newest
 
 BN_ORDER = ("recomputed", "at-hand", "running")
 
@@ -67,7 +68,7 @@ def _groups(records: list[Record], choice: tuple[str, ...], fits: Callable[[Reco
     """Groups of two or more records for which `fits` is true and that are alike but for the settings `choice`."""
     groups: dict[str, list[Record]] = {}
     for record in newest(records):
-        if fits(record) and facts_of(record).dataset in table_names():
+        if fits(record) and has_table(facts_of(record).dataset):
             groups.setdefault(json.dumps(identity(record, without=choice), sort_keys=True), []).append(record)
     return (group for group in groups.values() if len(group) > 1)
 

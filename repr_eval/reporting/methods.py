@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import groupby
 
+from repr_eval.datasets import metric_of
 from repr_eval.records import Record, facts_of
 from repr_eval.reporting import render
 from repr_eval.reporting.published import PaperRow, counterpart, paper_rows
@@ -25,7 +26,7 @@ from repr_eval.reporting.render import (
     setting_words,
     with_classifier,
 )
-from repr_eval.reporting.rows import Row, measured_row, metric_of, newest, whole
+from repr_eval.reporting.rows import Row, measured_row, newest, whole
 
 BN = ("", "recomputed")  # batch-norm statistics of the rows that are compared
 

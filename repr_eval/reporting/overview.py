@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from repr_eval.datasets import metric_of
 from repr_eval.reporting import render
 from repr_eval.reporting.methods import Compared
 from repr_eval.reporting.render import Column
-from repr_eval.reporting.rows import metric_of, table_names
+from repr_eval.reporting.rows import table_order
 
 NEIGHBOURS = "kNN"  # that kind of classifier
 
@@ -26,7 +27,7 @@ class Measurement(NamedTuple):
     @property
     def order(self) -> tuple[object, ...]:
         """Sorts by table, in their order, then by panel; nearest neighbours after the L2-SVM."""
-        return table_names().index(self.table), self.panel, self.by_neighbours
+        return table_order(self.table), self.panel, self.by_neighbours
 
     @property
     def heading(self) -> str:

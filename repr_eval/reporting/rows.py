@@ -1,13 +1,14 @@
 """Rows of tables as values, computed from records and the paper's rows alone. `render` makes words of them."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
 
 import numpy as np
 
-from repr_eval.datasets import METRICS
+from repr_eval.datasets import DATASETS, has_table, metric_of
 from repr_eval.records import Record, facts_of
 from repr_eval.reporting.published import PaperRow, paper_rows
 from repr_eval.representations.layers import Layers
@@ -52,14 +53,15 @@ class Row:
     generated: bool = False  # a program has drawn the images
 
 
-def table_names() -> list[str]:
-    """The tables there are, in their order: one for each data set."""
-    return list(METRICS)
+def table_order(table: str) -> tuple[int, str]:
+    """Sorts tables: those of the suite's data sets in their order, then those of users' own, by name."""
+    return (list(DATASETS).index(table) if table in DATASETS else len(DATASETS)), table
 
 
-def metric_of(table: str) -> str:
-    """What the rates of `table` are: "accuracy" or "error"."""
-    return METRICS[table]
+def table_names(records: Iterable[Record]) -> list[str]:
+    """The tables there are, in their order: one for each data set, the suite's or of a record."""
+    own = {facts_of(record).dataset for record in records}
+    return sorted({*DATASETS, *filter(has_table, own)}, key=table_order)
 
 
 def measured_row(record: Record, measure: str) -> Row:

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+from repr_eval.datasets import metric_of
 from repr_eval.records import Record, locked_records
 from repr_eval.reporting import ablations, methods, overview, tables
 from repr_eval.reporting.figures import layers_figure, methods_figure, save_figure
-from repr_eval.reporting.rows import metric_of, table_names, table_rows
+from repr_eval.reporting.rows import table_names, table_rows
 from repr_eval.system.files import write_text
 
 
@@ -21,7 +22,7 @@ def write_reports(folder: str | Path) -> list[Path]:
 
 def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
     written = []
-    for table in table_names():
+    for table in table_names(records):
         rows, measure = table_rows(records, table), metric_of(table)
         if any(row.source == "measured" for row in rows):
             written += _write_both(folder / table, tables.to_csv(rows, measure), tables.to_markdown(rows, measure))
@@ -31,7 +32,7 @@ def _write_tables(folder: Path, records: list[Record]) -> list[Path]:
 def _write_comparisons(folder: Path, records: list[Record]) -> list[Path]:
     written: list[Path] = []
     everything: list[methods.Compared] = []
-    for table in table_names():
+    for table in table_names(records):
         lines, measure = methods.compared(records, table), metric_of(table)
         if not lines:
             continue

@@ -498,8 +498,6 @@ def save_spoilt(folder: Path) -> None:
     save_weights(folder / "other.safetensors", discriminator, WeightsInfo("discriminator", "dcgan32", 0.05))
     torch.save(discriminator.state_dict(), folder / "pickle.safetensors")
     save_file(load_file(good), folder / "foreign.safetensors")
-    large = Discriminator(architecture_named("dcgan64"), 0.02)
-    save_weights(folder / "64.safetensors", large, WeightsInfo("discriminator", "dcgan64", 0.02))
     discriminator.state_dict()["convs.1.weight"].view(-1)[0] = float("nan")
     save_weights(folder / "nan.safetensors", discriminator, info)
 
@@ -594,7 +592,6 @@ BAD = [
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),
     (DIGITS + "--weights {in}/other.safetensors", "{in}/other.safetensors: tensor convs.0.weight is "),
-    (DIGITS + "--weights {in}/64.safetensors", "images are .32, 32, 3.; dcgan64 takes 64x64x3"),
     (DIGITS + "--weights {in}/empty", "{in}/empty: no such weights file"),
     (DIGITS + "--weights brilliant", "no weights called 'brilliant'"),
     ("export-weights {in}/cut.safetensors {out}/a.safetensors", "{in}/cut.safetensors: not a whole safetensors file"),

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from repr_eval.datasets import METRICS
+from repr_eval.datasets import DATASETS
 from repr_eval.records import FILE, Record, append_record, locked_records, read_records
 from repr_eval.reporting.published import PAPER_ROWS
 from repr_eval.reporting.rows import (
@@ -335,7 +335,7 @@ def test_paper_rows_of_svhn() -> None:
 
 def test_paper_rows_have_no_interval() -> None:
     # What the paper prints after a plus-minus sign is not called one here.
-    rows = [row for table in METRICS for row in table_rows([], table)]
+    rows = [row for table in DATASETS for row in table_rows([], table)]
     assert len(rows) == len(PAPER_ROWS) == 19
     assert all(row.ci95_low is row.ci95_high is row.std_of_draws is None for row in rows)
 
@@ -364,8 +364,8 @@ def test_csv_has_its_columns_in_their_order(tmp_path: Path) -> None:
     append_record(tmp_path, svhn_record())
     append_record(tmp_path, record(protocol="digits/per-class/1", max_units=None))
     written = write_reports(tmp_path)
-    tables = [path for path in written if path.stem in METRICS]
-    assert [path.name for path in tables] == [f"{t}{suffix}" for t in METRICS for suffix in (".csv", ".md")]
+    tables = [path for path in written if path.stem in DATASETS]
+    assert [path.name for path in tables] == [f"{t}{suffix}" for t in DATASETS for suffix in (".csv", ".md")]
     for table, columns in COLUMNS.items():
         assert (tmp_path / f"{table}.csv").read_text(encoding="utf-8").splitlines()[0] == columns
 

@@ -14,11 +14,12 @@ import pytest
 from matplotlib.figure import Figure
 from test_records_tables import record
 
+from repr_eval.datasets import metric_of
 from repr_eval.records import append_record, read_records
 from repr_eval.reporting import ablations, methods, overview, tables
 from repr_eval.reporting.figures import methods_figure
 from repr_eval.reporting.render import Column, markdown_text, to_csv, to_html, to_markdown
-from repr_eval.reporting.rows import metric_of, table_rows
+from repr_eval.reporting.rows import table_rows
 from repr_eval.reporting.write import write_reports
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
