@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from repr_eval.classifiers.neighbours import NearestNeighbours
     from repr_eval.datasets import load_dataset
     from repr_eval.evaluation import Result, evaluate
+    from repr_eval.evaluation import extract_features as extract
     from repr_eval.protocols.base import CIFAR10, SVHN, AllLabels, CIFAR10PerClass, Digits, FewLabels, PerClass
     from repr_eval.reporting.write import write_reports as report
     from repr_eval.representations.kmeans import KMeans
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _CONTENTS = {
     "evaluate": "repr_eval.evaluation:evaluate",
+    "extract": "repr_eval.evaluation:extract_features",
     "Result": "repr_eval.evaluation:Result",
     "report": "repr_eval.reporting.write:write_reports",
     "load_dataset": "repr_eval.datasets:load_dataset",
@@ -58,6 +60,7 @@ __all__ = [
     "Pixels",
     "Result",
     "evaluate",
+    "extract",
     "load_dataset",
     "report",
     "representation",

@@ -25,6 +25,7 @@ from repr_eval.reporting.rows import Row, measured_row
 from repr_eval.representations.averaged_views import SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.extraction import Extracted, extract
+from repr_eval.representations.feature_folder import FeatureFolder, write_features
 from repr_eval.representations.given import Given
 from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
@@ -187,14 +188,58 @@ def seen_through(
     """
     check_data(data, protocol)
     check_classes(data)
-    if not isinstance(representation, Given):
-        representation = taking(representation, data.train.images.shape[1])
     if protocol.classifier.needs == "images":
-        return _images(data, representation, protocol.classifier, precision)
+        return _images(data, _taking(representation, data), protocol.classifier, precision)
+    return _features(data, representation, store, precision, layers, ranks)
+
+
+def _features(
+    data: LabelledImages, representation: Representation | Given, store: Path,
+    precision: str, layers: tuple[int, int] | None, ranks: Ranks = ALONE,
+) -> Extracted:  # fmt: skip
+    """The features of both splits, from where the representation has them."""
     if isinstance(representation, Given):
         return representation.extracted(data, precision)
-    features = extract(representation, data, store, precision, ranks)
+    if isinstance(representation, FeatureFolder):
+        features = representation.extracted(data)
+    else:
+        features = extract(taking(representation, data.train.images.shape[1]), data, store, precision, ranks)
     return features.of_layers(*layers) if layers else features
+
+
+def _taking(representation: Representation | Given, data: LabelledImages) -> Representation | Given:
+    """The representation for images of this size."""
+    return representation if isinstance(representation, Given) else taking(representation, data.train.images.shape[1])
+
+
+def extract_features(
+    representation: object,
+    data: LabelledImages | str,
+    out: str | Path | None = None,
+    *,
+    store: str | Path | None = None,
+    precision: str = "float16",
+    layers: tuple[int, int] | None = None,
+    views: str = SINGLE,
+    seed: int = 0,
+    device: str = "auto",
+    command: str | None = None,
+) -> Extracted:
+    """The features of both splits of `data`, labelled images or what `load_dataset` finds under that name.
+
+    The result's `train` and `test` are float [N, D], the rows those of `data.train.images` and `data.test.images`. With
+    `out` they are also written to that folder, with labels and a description (`repr_eval.representations.
+    feature_folder`); such a folder is itself a representation of those images. `seed` is that of names whose features
+    depend on one; the other arguments are those of `evaluate`.
+    """
+    checked = as_representation(representation, seed, device, views)
+    check_layers(checked, layers)
+    labelled = load_dataset(data) if isinstance(data, str) else data
+    folder = Path(store) if store is not None else cache_folder() / "features"
+    features = _features(labelled, checked, folder, precision, layers)
+    if out is not None:
+        write_features(Path(out), features, command or shlex.join(sys.argv))
+    return features
 
 
 def _images(
@@ -231,8 +276,7 @@ def recorded(
     data: LabelledImages, representation: Representation, protocol: Protocol, out: Path, precision: str = "float16"
 ) -> Record | None:
     """The newest record in `out` of this very measurement, if there is one; nothing is computed."""
-    representation = taking(representation, data.train.images.shape[1])
-    description = representation.description.fitted_to(data.train.fingerprint)
+    description = taking(representation, data.train.images.shape[1]).description.fitted_to(data.train.fingerprint)
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,

@@ -18,6 +18,7 @@ COMMANDS = {
     "svhn": "repr_eval.cli.evaluation:svhn_few_labels",
     "digits": "repr_eval.cli.evaluation:digits",
     "evaluate": "repr_eval.cli.evaluation:evaluate_any",
+    "extract": "repr_eval.cli.evaluation:extract",
     "layers": "repr_eval.cli.evaluation:layers",
     "table": "repr_eval.cli.report:table",
     "doctor": "repr_eval.cli.report:doctor",

@@ -15,18 +15,23 @@ def check(settings: dict[str, Any], everything: bool = False) -> None:
     """Raise a ValueError for the first option that is impossible, or does not go with the others."""
     if everything:
         _check_comparison(settings)
-    _check_representation(settings)
-    if settings.get("layers") is not None:
-        options.layer_range(settings["layers"])
-    classifier = settings["classifier"]
+    check_representation(settings)
+    classifier, views = settings["classifier"], settings["views"]
     if classifier in SUPERVISED_CNNS and settings["weights"] != "pixels":
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: give it --weights pixels")
-    views = settings["views"]
     if classifier in SUPERVISED_CNNS and views != AVERAGED_VIEWS[0]:
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: leave out --views {views}")
+    grid_of(settings)
+
+
+def check_representation(settings: dict[str, Any]) -> None:
+    """Raise a ValueError for the first impossible option of those that say what is evaluated."""
+    _check_weights_and_network(settings)
+    if settings.get("layers") is not None:
+        options.layer_range(settings["layers"])
+    views = settings["views"]
     if settings["bn"] == "at-hand" and views != AVERAGED_VIEWS[0]:
         raise ValueError(f"--bn at-hand takes statistics of the images at hand: leave out --views {views}")
-    grid_of(settings)
     three_of("mean", settings)
     three_of("std", settings)
 
@@ -61,7 +66,7 @@ def _check_comparison(settings: dict[str, Any]) -> None:
         raise ValueError("--all compares every classifier; leave out --classifier")
 
 
-def _check_representation(settings: dict[str, Any]) -> None:
+def _check_weights_and_network(settings: dict[str, Any]) -> None:
     weights, bn = settings["weights"], settings["bn"]
     scaled(1, settings["width"])
     if not is_untrained(weights) and (settings["arch"] != "dcgan32" or settings["width"] != 1.0):
@@ -78,6 +83,9 @@ def _check_representation(settings: dict[str, Any]) -> None:
     if weights in METHODS:
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
+    elif weights and (Path(weights) / "features.json").is_file():  # representations.feature_folder
+        if bn != "recomputed":
+            raise ValueError(f"--bn {bn}: {weights} holds features that are made already; leave it out")
     elif not is_untrained(weights):
         find_weights(weights or best())
     elif bn == "running":

@@ -1,15 +1,16 @@
-"""Commands that evaluate: cifar10-svm, svhn, digits, evaluate, layers.
+"""Commands that evaluate: cifar10-svm, svhn, digits, evaluate, extract, layers.
 
 What needs torch is imported once a command runs and its options are checked.
 """
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check, check_any_data, check_data
+from repr_eval.cli.checks import check, check_any_data, check_data, check_representation
 from repr_eval.cli.evaluation_options import (
     ALL,
     ANY_DATA,
@@ -17,9 +18,13 @@ from repr_eval.cli.evaluation_options import (
     EVALUATION,
     HEADINGS,
     HEADINGS_OF_ANY_DATA,
+    HEADINGS_OF_EXTRACT,
     LAYERS,
+    OWN_NETWORK,
     PROTOCOLS,
-)  # fmt: skip
+    REPRESENTATION,
+    STORING,
+)
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.datasets import DATASETS
 
@@ -155,6 +160,31 @@ def evaluate_any(
     else:
         # The published set has its own name for this, under which the paper's figure stands.
         jobs.run(CIFAR10() if data.dataset == "cifar10" else AllLabels(data), settings, data)
+
+
+@click.command("extract", cls=HeadedCommand, headings=HEADINGS_OF_EXTRACT)
+@options.given(*ANY_DATA, LAYERS, *REPRESENTATION, *OWN_NETWORK, options.seed, *STORING, options.device)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder for the features and labels of both splits (.npy) and features.json, which describes them.",
+)
+def extract(out: Path, **settings: Any) -> None:
+    """Features and labels of any labelled images, as plain arrays.
+
+    The folder serves as --weights of the commands that evaluate, on the same images.
+
+    \b
+    Example:
+      repr-eval extract --data digits --weights pixels --out digits-pixels
+    """
+    check_representation(settings)
+    check_any_data(settings)
+    from repr_eval.cli import jobs
+
+    for path in jobs.extract_to(out, settings):
+        click.echo(path)
 
 
 def _check_protocol(protocol: str, labels_per_class: int | None, labels: int | None, draws: int | None) -> None:

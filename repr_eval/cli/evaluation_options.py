@@ -36,6 +36,9 @@ HEADINGS_OF_ANY_DATA = {
     "Protocol": ("protocol", *(name for name in HEADINGS["Protocol"] if name != "data")),
     "Where": tuple(name for name in HEADINGS["Where"] if name not in ("data_dir", "download")),
 }
+HEADINGS_OF_EXTRACT = {name: HEADINGS_OF_ANY_DATA[name] for name in ("Data", "Representation", "Own network")} | {
+    "Where": ("seed", *HEADINGS_OF_ANY_DATA["Where"]),
+}
 PROTOCOLS = ("all-labels", "per-class", "few-labels")
 
 LAYERS = click.option("--layers", help="Use only the features of these layers, such as 1-4, or 3. Default: all.")
@@ -106,12 +109,11 @@ PROTOCOL = (
                  "commas. Default: the protocol's."),
     options.seed,
 )  # fmt: skip
-WHERE = (
+STORING = (
     click.option("--store", type=click.Path(path_type=Path),
                  help="Folder of stored features. Default: a folder in the cache."),
     click.option("--store-as", type=click.Choice(["float16", "float32"]), default="float16", show_default=True,
                  help="Type in which features are stored and read."),
-    options.out,
-    options.device,
 )  # fmt: skip
+WHERE = (*STORING, options.out, options.device)
 EVALUATION = (*REPRESENTATION, *OWN_NETWORK, *PROTOCOL, *WHERE)

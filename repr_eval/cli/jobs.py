@@ -17,7 +17,7 @@ from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
 from repr_eval.datasets import DATASETS, load_dataset
-from repr_eval.evaluation import Result, check_layers, measure, recorded, seen_through
+from repr_eval.evaluation import Result, check_layers, extract_features, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
@@ -28,6 +28,7 @@ from repr_eval.representations.averaged_views import SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import from_weights
 from repr_eval.representations.extraction import Extracted
+from repr_eval.representations.feature_folder import files_of
 from repr_eval.representations.methods import COMPARED
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import encoder
@@ -190,6 +191,19 @@ def loaded_any(settings: dict[str, Any]) -> LabelledImages:
     if data.leaked:
         click.echo(f"note: {data.leaked:,} test images are among the training images, pixel for pixel", err=True)
     return data
+
+
+def extract_to(out: Path, settings: dict[str, Any]) -> list[Path]:
+    """Write the features of --data to the folder `out`; the paths written."""
+    representation = seen_in_views(_representation(settings), settings["views"])
+    layers = options.layer_range(settings["layers"]) if settings["layers"] is not None else None
+    check_layers(representation, layers)
+    options.make_folder(out, "--out")
+    extract_features(
+        representation, loaded_any(settings), out, store=settings["store"], precision=settings["store_as"],
+        layers=layers, command=shlex.join(["repr-eval", *sys.argv[1:]]),
+    )  # fmt: skip
+    return files_of(out)
 
 
 _OPTIONS = {"image_size": "--data-size", "test_share": "--test-share"}
