@@ -92,11 +92,11 @@ def _check_weights_and_network(settings: dict[str, Any]) -> None:
         raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
 
 
-def three_of(name: str, settings: dict[str, Any]) -> tuple[float, float, float]:
-    """The three numbers of --mean or --std; 0.5 each where it is not given."""
+def three_of(name: str, settings: dict[str, Any]) -> tuple[float, float, float] | None:
+    """The three numbers of --mean or --std; None where it is not given."""
     text = settings[name]
     if text is None:
-        return 0.5, 0.5, 0.5
+        return None
     try:
         red, green, blue = (float(part) for part in text.split(","))
     except ValueError as error:

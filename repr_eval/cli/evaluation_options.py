@@ -88,18 +88,21 @@ REPRESENTATION = (
 )  # fmt: skip
 OWN_NETWORK = (
     click.option("--encoder",
-                 help="Your network, instead of --weights: module:callable, file.py:callable, a TorchScript or "
-                 "torch.export file, timm:NAME[:pretrained], or torchvision:NAME[:pretrained]."),
+                 help="Your network, instead of --weights: module:callable, file.py:callable, a TorchScript, "
+                 "torch.export or .onnx file, weights.safetensors@file.py:callable, timm:NAME[:pretrained], "
+                 "torchvision:NAME[:pretrained], hub:owner/repo:entry (torch.hub), or "
+                 "hf:NAME[:pooled|:tokens] (transformers)."),
     click.option("--pool",
                  help="Layers of your network whose outputs are the features: their names, separated by commas. "
                  "Default: the network's output."),
     click.option("--image-size", type=click.IntRange(1),
-                 help="Side in pixels to which images are resized for your network. Default: 32, as they are."),
+                 help="Side in pixels to which images are resized for your network. Default: what a pretrained "
+                 "network of timm, torchvision or transformers was made for; otherwise 32, as they are."),
     click.option("--mean",
                  help="Subtracted from pixels in [0, 1] before your network sees them: red,green,blue. "
-                 "Default: 0.5,0.5,0.5."),
+                 "Default: what a pretrained network says; otherwise 0.5,0.5,0.5."),
     click.option("--std",
-                 help="Divides the pixels after --mean is subtracted: red,green,blue. Default: 0.5,0.5,0.5."),
+                 help="Divides the pixels after --mean is subtracted: red,green,blue. Default: as for --mean."),
 )  # fmt: skip
 PROTOCOL = (
     click.option("--classifier", type=click.Choice(CLASSIFIERS), default="svm", show_default=True,

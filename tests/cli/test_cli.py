@@ -312,6 +312,21 @@ def test_ones_own_network_from_a_file(tmp_path: Path) -> None:
     assert min(plain.test_correct) / 797 > 0.3  # chance is 0.1
 
 
+def test_ones_own_weights_in_a_network_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        "from torch import nn\n"
+        "def build():\n"
+        "    return nn.Sequential(nn.AvgPool2d(4), nn.Conv2d(3, 3, 1, bias=False))\n"
+    )
+    weights = tmp_path / "double.safetensors"
+    save_file({"1.weight": 2 * torch.eye(3)[..., None, None]}, weights)
+    few = ["digits", "--draws", 2, "--C", "1e-2", "--out", tmp_path / "out", "--device", "cpu"]
+    succeed(*few, "--encoder", f"{weights}@{tmp_path / 'mine.py'}:build")
+    (record,) = read_records(tmp_path / "out")
+    assert (record.method, record.representation["kind"]) == ("build, double", "safetensors")
+    assert min(record.test_correct) / 797 > 0.5  # chance is 0.1
+
+
 def test_everything_is_compared_but_for_what_is_recorded(
     job: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

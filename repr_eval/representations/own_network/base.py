@@ -1,14 +1,18 @@
 """What a SPEC names, and how another's code is run: with a seed, and with its errors told in one line."""
 
+import importlib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
+
+from repr_eval.representations.own_network.preprocessing import NOT_SAID, Preprocessing
 
 Function = Callable[[np.ndarray], np.ndarray]  # images uint8 [N, S, S, 3] -> features float [N, D]
 
@@ -17,7 +21,7 @@ Function = Callable[[np.ndarray], np.ndarray]  # images uint8 [N, S, S, 3] -> fe
 class NamedNetwork:
     """What a SPEC names."""
 
-    kind: str  # "code", "torchscript", "torch.export", "timm" or "torchvision"
+    kind: str  # "code", "torchscript", "torch.export", "timm", "torchvision", "hub", "hf", "onnx", "safetensors"
     name: str  # what tables call it
     made: nn.Module | Function
     trained_on: str
@@ -25,12 +29,36 @@ class NamedNetwork:
     file_sha256: str | None = None
     callable: str | None = None  # of code: the name of what was called, or taken
     seed: int | None = None  # of initial weights, where code may have drawn some
+    preprocessing: Preprocessing = NOT_SAID  # what its own configuration says of its images
+    output: str = ""  # which of several outputs counts where no layers are asked for
+    settings: dict[str, Any] = field(default_factory=dict)  # what else is to be known of it, for the features' key
 
 
 def near(name: str, known: list[str]) -> str:
     """A few of the `known` names for a message: those close to `name` before others."""
     names = list(dict.fromkeys([*get_close_matches(name, known, 8, 0.4), *known]))
     return ", ".join([*names[:8], "..."] if len(names) > 8 else names) or "none"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first few of the names, and how many more there are."""
+    names = sorted(names)
+    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+
+
+def imported(what: str, package: str, extra: str | None = None, module: str | None = None) -> Any:
+    """`module` (by default `package` itself) of a package that repr-eval can do without.
+
+    ValueError in one line where it is not there: `what` needs it, and repr-eval's `extra`, if any, brings it.
+    """
+    try:
+        return importlib.import_module(module or package)
+    except ImportError as error:
+        install = f"pip install 'repr-eval[{extra}]'" if extra else f"pip install {package}"
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").partition(".")[0] == package:
+            raise ValueError(f"{what}: {package} is not installed here ({install})") from error
+        told = _line_of(str(error))[:200]
+        raise ValueError(f"{what}: {package} cannot be imported here ({told}); {install}") from error
 
 
 @contextmanager

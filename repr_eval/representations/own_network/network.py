@@ -32,6 +32,7 @@ from repr_eval.representations.batched import Batched
 from repr_eval.representations.own_network.base import Function, NamedNetwork, near, seeded, telling
 from repr_eval.representations.own_network.code import named_code
 from repr_eval.representations.own_network.identity import sources_sha256, weights_sha256
+from repr_eval.representations.own_network.preprocessing import RGB
 from repr_eval.representations.own_network.spec import network_named
 
 SIZE = 32  # of the data sets' images, which a network gets unless an image size is given
@@ -41,25 +42,31 @@ HALF = (0.5, 0.5, 0.5)  # mean and standard deviation with which pixels come int
 # rounds to 0.4%, float32 to 1e-7, and batch norm of a batch changes them by a good part of themselves.
 TOLERANCE = 0.02
 
-RGB = tuple[float, float, float]
-
 
 def encoder(
-    spec: str, pool: tuple[str, ...] = (), image_size: int | None = None, mean: RGB = HALF, std: RGB = HALF,
-    device: torch.device | None = None, progress: bool = True, seed: int = 0,
+    spec: str, pool: tuple[str, ...] = (), image_size: int | None = None, mean: RGB | None = None,
+    std: RGB | None = None, device: torch.device | None = None, progress: bool = True, seed: int = 0,
 ) -> Representation:  # fmt: skip
     """The network or function that `spec` names, as a representation.
 
     Images are scaled to [0, 1], resized to `image_size` (bilinearly, antialiased; any square images will do then, and
-    32x32 otherwise), reduced by `mean` and divided by `std`, for red, green and blue: by default to [-1, 1]. Pretrained
-    networks usually want others. A plain function takes the images as they are, and none of these. `seed` is that of
-    initial weights. An attribute `trained_on` of the network or function says in tables what its weights have seen, and
-    `method_name` what it is called. ValueError where there is no such network, or its features are not to be used.
+    32x32 otherwise), reduced by `mean` and divided by `std`, for red, green and blue. What is not given is what the
+    network's own configuration says: pretrained weights of timm and torchvision, models of transformers, and ONNX files
+    with a fixed size have one. Else images stay as large as they are and come to [-1, 1]. A plain function takes the
+    images as they are, and none of these. `seed` is that of initial weights. An attribute `trained_on` of the network
+    or function says in tables what its weights have seen, and `method_name` what it is called. ValueError where there
+    is no such network, or its features are not to be used.
     """
     named = network_named(spec, device or torch.device("cpu"), seed)
     if isinstance(named.made, nn.Module):
-        return Network(named.made, pool, image_size, mean, std, device, progress=progress, named=named)
-    if pool or image_size is not None or (mean, std) != (HALF, HALF):
+        own = named.preprocessing
+        if own.unknown and (mean is None or std is None):
+            raise ValueError(f"encoder {spec}: {own.unknown}; give mean and std")
+        size = own.image_size if image_size is None else image_size
+        mean = (own.mean or HALF) if mean is None else mean
+        std = (own.std or HALF) if std is None else std
+        return Network(named.made, pool, size, mean, std, device, progress=progress, named=named)
+    if pool or image_size is not None or any(value not in (None, HALF) for value in (mean, std)):
         raise ValueError(f"encoder {spec}: a function takes images as they are; leave out pool, image size, mean, std")
     return FunctionFeatures(named.made, progress, named=named)
 
@@ -119,8 +126,15 @@ def _uneven(what: str, width: int, n: int, others: int) -> str:
 
 
 def answers(outputs: list[Tensor]) -> list[list[str]]:
-    """Mean and standard deviation of each output, to three digits: what the key of features knows its values by."""
-    return [[f"{output.mean().item():.3g}", f"{output.std().item():.3g}"] for output in outputs]
+    """Mean and standard deviation of each output, to three digits: what the key of features knows its values by.
+
+    A mean of less than 1e-5 standard deviations, as after layer norm, is 0: its digits are float32's rounding.
+    """
+    told = []
+    for output in outputs:
+        mean, std = output.mean().item(), output.std().item()
+        told.append([f"{0 if abs(mean) < 1e-5 * std else mean:.3g}", f"{std:.3g}"])
+    return told
 
 
 class _Encoder(Batched):
@@ -163,6 +177,7 @@ class _Encoder(Batched):
                 )
         made_by = {"callable": named.callable, "seed": named.seed}
         key = {"representation": "encoder", "kind": named.kind, **content, **settings, "answers": answers(given)}
+        key |= named.settings
         key |= {name: value for name, value in made_by.items() if value is not None}
         n_features, units = sum(part[0].numel() for part in given), max(part.shape[1] for part in given)
         return Description(
@@ -237,7 +252,9 @@ class Network(_Encoder):
             "pool": list(pool), "pooling": "max 4x4, mean of tokens", "image_size": image_size,
             "resize": "bilinear, antialiased", "mean": [float(v) for v in mean], "std": [float(v) for v in std],
         }  # fmt: skip
-        self.description = self._described(named, ", ".join(pool) or "-", settings)
+        if named.output and not pool:
+            settings["output"] = named.output
+        self.description = self._described(named, ", ".join(pool) or named.output or "-", settings)
 
     @torch.no_grad()
     def _outputs(self, images: np.ndarray) -> list[Tensor]:

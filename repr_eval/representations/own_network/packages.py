@@ -1,13 +1,13 @@
 """Networks of timm and torchvision, by their names there."""
 
-import importlib
 import inspect
 from typing import Any
 
 from torch import nn
 
-from repr_eval.representations.own_network.base import NamedNetwork, near, telling
+from repr_eval.representations.own_network.base import NamedNetwork, imported, near, telling
 from repr_eval.representations.own_network.code import made_by
+from repr_eval.representations.own_network.preprocessing import NOT_SAID, Preprocessing, of_timm, of_torchvision
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 PACKAGES = ("timm", "torchvision")
@@ -20,12 +20,13 @@ def from_package(spec: str, seed: int) -> NamedNetwork:
         raise ValueError(f"encoder {spec!r}: needs the name of a network, as {package}:resnet18")
     if package == "timm" and weights not in ("", "pretrained"):
         raise ValueError(f"encoder {spec}: after timm's name comes :pretrained or nothing")
-    try:
+    where = f"encoder {spec}"
+    with telling(where):
         torchvision_datasets()  # makes torchvision, which timm imports, importable beside any torch
-        models = importlib.import_module("torchvision.models" if package == "torchvision" else "timm")
-    except ImportError as error:
-        raise ValueError(f"encoder {spec}: {package} is not installed here (pip install {package})") from error
-
+    if package == "timm":
+        models = imported(where, "timm", extra="timm")
+    else:
+        models = imported(where, "torchvision", module="torchvision.models")
     with telling(f"encoder {spec}"):
         _check_names(package, models, name, weights)
 
@@ -39,8 +40,26 @@ def from_package(spec: str, seed: int) -> NamedNetwork:
 
     with telling(f"encoder {spec}"):
         made = made_by(build, seed)
-    described = f"{package} {name}, {weights or 'untrained'}"
-    return NamedNetwork(package, described, made, "not said" if weights else "nothing")
+        preprocessing = _preprocessing(package, models, name, weights, made)
+    return NamedNetwork(
+        kind=package,
+        name=f"{package} {name}, {weights or 'untrained'}",
+        made=made,
+        trained_on="not said" if weights else "nothing",
+        preprocessing=preprocessing,
+    )
+
+
+def _preprocessing(package: str, models: Any, name: str, weights: str, made: object) -> Preprocessing:
+    """What the weights were trained with. Nothing is said of an untrained network, whatever timm has for its name."""
+    if not weights:
+        return NOT_SAID
+    if package == "timm":
+        return of_timm(made)
+    trained = models.get_model_weights(name)
+    return of_torchvision(
+        trained["DEFAULT" if weights == "pretrained" else weights.removeprefix(f"{trained.__name__}.")]
+    )
 
 
 def _check_names(package: str, models: Any, name: str, weights: str) -> None:
