@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from repr_eval.classifiers.neighbours import NearestNeighbours
+    from repr_eval.classifiers.logistic import LogisticRegression
+    from repr_eval.classifiers.neighbours import NearestNeighbours, WeightedNearestNeighbours
+    from repr_eval.classifiers.ridge import Ridge
     from repr_eval.datasets import load_dataset
     from repr_eval.evaluation import Result, evaluate
     from repr_eval.evaluation import extract_features as extract
@@ -43,6 +45,9 @@ _CONTENTS = {
     "KMeans": "repr_eval.representations.kmeans:KMeans",
     "Pixels": "repr_eval.representations.pixels:Pixels",
     "NearestNeighbours": "repr_eval.classifiers.neighbours:NearestNeighbours",
+    "WeightedNearestNeighbours": "repr_eval.classifiers.neighbours:WeightedNearestNeighbours",
+    "LogisticRegression": "repr_eval.classifiers.logistic:LogisticRegression",
+    "Ridge": "repr_eval.classifiers.ridge:Ridge",
     "L2SVM": "repr_eval.svm.estimator:L2SVM",
 }
 __all__ = [
@@ -54,11 +59,14 @@ __all__ = [
     "Digits",
     "FewLabels",
     "KMeans",
+    "LogisticRegression",
     "NearestNeighbours",
     "Network",
     "PerClass",
     "Pixels",
     "Result",
+    "Ridge",
+    "WeightedNearestNeighbours",
     "evaluate",
     "extract",
     "load_dataset",

@@ -2,6 +2,12 @@
 
 A row gets the label that most of its k most similar labelled rows have; of labels with as many, the one whose rows are
 the more similar in sum. k is chosen like C, on held-out training images.
+
+Weighted, a row of similarity s votes with exp(s / 0.07): the label with the largest sum wins. That is the classifier of
+Wu et al. 2018 (Unsupervised Feature Learning via Non-Parametric Instance Discrimination, section 3.4), by which DINO's
+and DINOv2's tables are made (Caron et al. 2021).
+Differs from the paper: DINO's code prints test accuracies for k of 10, 20, 100 and 200, of which the tables have 20's;
+here k is chosen on held-out training images.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +22,8 @@ from repr_eval.svm.rows import product
 from repr_eval.system.progress import progress_bar
 
 KS = (1, 3, 5, 10, 20, 50, 100)
+WEIGHTED_KS = (1, 5, 10, 20, 50, 100, 200)
+TEMPERATURE = 0.07
 BLOCK = 1024  # rows of a block; of queries, and of labelled rows
 
 
@@ -25,6 +33,7 @@ class NearestNeighbours:
     name, setting = "kNN", "k"
     grid: tuple[float, ...] | None = tuple(float(k) for k in KS)
     needs = "features"
+    temperature: float | None = None  # None: every neighbour has one vote
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -40,7 +49,7 @@ class NearestNeighbours:
             raise ValueError(f"k {', '.join(f'{k:g}' for k in grid)}: there are only {smallest} labelled images")
         correct: dict[float, list[int]] = {float(k): [] for k in ks}
         for rows, held_out in folds:
-            counts = count_correct_by_k(train, [rows], ks, train, held_out, progress)
+            counts = count_correct_by_k(train, [rows], ks, train, held_out, progress, self.temperature)
             for k in ks:
                 correct[float(k)] += counts[k]
         k = max(ks, key=lambda k: sum(correct[k]))
@@ -53,7 +62,26 @@ class NearestNeighbours:
         k = _whole([value])[0]
         everything = np.arange(len(train.y))
         sets = [everything if rows is None else rows for rows in draws]
-        return Tested(count_correct_by_k(train, sets, [k], test, None, progress)[k])
+        return Tested(count_correct_by_k(train, sets, [k], test, None, progress, self.temperature)[k])
+
+
+class WeightedNearestNeighbours(NearestNeighbours):
+    """kNN in which a neighbour of cosine similarity s votes with exp(s / temperature), as in DINO's tables."""
+
+    kind = "weighted kNN"
+    grid: tuple[float, ...] | None = tuple(float(k) for k in WEIGHTED_KS)
+
+    def __init__(self, temperature: float = TEMPERATURE) -> None:
+        number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+        if not number or not 0 < temperature < float("inf"):
+            raise ValueError(f"temperature {temperature!r}: must be a number above 0")
+        self.temperature = float(temperature)
+        another = "" if temperature == TEMPERATURE else f" (temperature {temperature:g})"
+        self.name = self.kind + another
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"similarity": "cosine", "temperature": self.temperature}
 
 
 def _whole(grid: Sequence[float]) -> list[int]:
@@ -62,7 +90,7 @@ def _whole(grid: Sequence[float]) -> list[int]:
 
 def count_correct_by_k(
     train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
-    progress: bool = True,
+    progress: bool = True, temperature: float | None = None,
 ) -> dict[int, list[int]]:  # fmt: skip
     """How many queries (rows `index`, or all) each of the `sets` of labelled rows [M] labels right, for every k.
 
@@ -82,21 +110,29 @@ def count_correct_by_k(
         rows = slice(start, start + BLOCK)
         similar = _similarities(queries.X, asked[rows], train.X, union, lengths)
         for number, own in enumerate(columns):
-            labels_by_k = vote(similar[:, own], labels[own], ks, len(classes))
+            labels_by_k = vote(similar[:, own], labels[own], ks, len(classes), temperature)
             for k, label in labels_by_k.items():
                 counts[k][number] += int((label == truth[rows]).sum())
     return counts
 
 
-def vote(similar: Tensor, labels: Tensor, ks: Sequence[int], n_classes: int) -> dict[int, Tensor]:
-    """The label int64 [b], of `labels` [M] from 0 on, that each k finds for similarities [b, M] in [-1, 1]."""
+def vote(
+    similar: Tensor, labels: Tensor, ks: Sequence[int], n_classes: int, temperature: float | None = None
+) -> dict[int, Tensor]:
+    """The label int64 [b], of `labels` [M] from 0 on, that each k finds for similarities [b, M] in [-1, 1].
+
+    With a `temperature` votes are weighted; they are counted in units of the nearest one's, so that none overflows.
+    """
     values, nearest = similar.topk(min(max(ks), similar.shape[1]), dim=1)
+    if temperature is None:
+        # A similarity weighs less than any vote, however many there are.
+        weights = 1 + values.double() / (4 * similar.shape[1])
+    else:
+        weights = ((values.double() - values[:, :1].double()) / temperature).exp()
     votes = torch.zeros(len(similar), n_classes, dtype=torch.float64)
     labels_by_k, before = {}, 0
     for k in sorted(ks):
-        # A similarity weighs less than any vote, however many there are.
-        weights = 1 + values[:, before:k].double() / (4 * similar.shape[1])
-        votes.scatter_add_(1, labels[nearest[:, before:k]], weights)
+        votes.scatter_add_(1, labels[nearest[:, before:k]], weights[:, before:k])
         labels_by_k[k], before = votes.argmax(1), k
     return labels_by_k
 
@@ -130,3 +166,4 @@ def _lengths(blocks: Iterable[Tensor], rows: np.ndarray) -> Tensor:
 
 
 NEAREST_NEIGHBOURS = NearestNeighbours()
+WEIGHTED_NEIGHBOURS = WeightedNearestNeighbours()

@@ -1,28 +1,38 @@
 """Chooses C on held-out training images. Nothing here is ever handed a test image."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import sqrt
+from typing import TypeVar
 
 import numpy as np
 import torch
 
-from repr_eval.classifiers.base import Validation
+from repr_eval.classifiers.base import Features, Fold, Validation
+from repr_eval.classifiers.linear import Linear
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 from repr_eval.system.parallel import parallel_map
 from repr_eval.system.progress import Count, progress_count
 
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
+Model = TypeVar("Model", L2SVM, Linear)
+Path = Callable[[np.ndarray | None, Sequence[float]], Iterator[Model]]  # rows (None for all) and values -> a fit each
 
 
 def fit_draws(
     X: Matrix, y: np.ndarray, draws: Sequence[np.ndarray | None], C: float, tol: float, progress: bool = True
 ) -> list[L2SVM]:
     """One classifier for every draw, of these rows of X (None for all), all with the same C, on all cores."""
+    return fit_each(lambda rows, Cs: fit_path(X, y, Cs, index=rows, tol=tol), draws, C, progress)
+
+
+def fit_each(path: Path[Model], draws: Sequence[np.ndarray | None], value: float, progress: bool = True) -> list[Model]:
+    """What `path` fits with `value` for every draw, on all cores."""
     with progress_count("draws", total=len(draws), unit="draw", disable=not progress) as bar:
-        return parallel_map(lambda rows: next(_watched(fit_path(X, y, [C], index=rows, tol=tol), bar)), list(draws))
+        return parallel_map(lambda rows: next(_watched(path(rows, [value]), bar)), list(draws))
 
 
-def count_correct(models: Sequence[L2SVM], X: Matrix, y: np.ndarray, index: np.ndarray | None = None) -> list[int]:
+def count_correct(models: Sequence[Model], X: Matrix, y: np.ndarray, index: np.ndarray | None = None) -> list[int]:
     """How many rows of X (those of `index`, if given) each model labels as y says; X is read once for all models."""
     rows = Rows(X, index)
     truth = y if index is None else y[index]
@@ -51,41 +61,64 @@ def select_C(
 
     One fold: the path of C ends early by `PATIENCE`, for a large C is the expensive one. Several folds: every value.
     """
-    grid = sorted(set(Cs))
-    if not grid:
-        raise ValueError("the grid of C is empty; give at least one value above 0")
-    correct: dict[float, list[int]] = {}
-    total = len(folds) * len(grid)
-    with progress_count("choosing C", total=total, unit="fit", disable=not progress) as bar:
 
-        def judge(fold: tuple[np.ndarray, np.ndarray]) -> list[tuple[float, int]]:
-            path = _watched(fit_path(X, y, grid, index=fold[0], tol=tol), bar)
-            return list((_until_worse if len(folds) == 1 else _all)(path, X, y, fold[1]))
+    def path(rows: np.ndarray | None, values: Sequence[float]) -> Iterator[L2SVM]:
+        return fit_path(X, y, values, index=rows, tol=tol)
+
+    return select_value(path, Features(X, y), folds, Cs, "C", 0.0, progress)
+
+
+def select_value(
+    path: Path[Model],
+    train: Features,
+    folds: Sequence[Fold],
+    grid: Sequence[float],
+    setting: str,
+    slack: float | None,
+    progress: bool = True,
+) -> Validation:
+    """The value with the highest mean accuracy of what `path` fits, on the folds' held-out rows; the smaller on ties.
+
+    With one fold the path, of rising values, ends once `PATIENCE` of them in a row have been worse than the best, by
+    more than `slack` standard errors of its accuracy; with several folds, or without `slack`, every value is tried.
+    """
+    values = sorted(set(grid))
+    if not values:
+        raise ValueError(f"the grid of {setting} is empty; give at least one value above 0")
+    correct: dict[float, list[int]] = {}
+    total = len(folds) * len(values)
+    with progress_count(f"choosing {setting}", total=total, unit="fit", disable=not progress) as bar:
+
+        def judge(fold: Fold) -> list[tuple[float, int]]:
+            fits = _watched(path(fold[0], values), bar)
+            if len(folds) > 1 or slack is None:
+                models = list(fits)
+                return list(zip(values, count_correct(models, train.X, train.y, fold[1]), strict=True))
+            return list(_until_worse(zip(values, fits, strict=False), train, fold[1], slack))
 
         for judged in parallel_map(judge, folds):
-            for C, count in judged:
-                correct.setdefault(C, []).append(count)
-    totals = {C: sum(counts) for C, counts in correct.items()}
-    C = max(sorted(totals), key=totals.__getitem__)
-    return Validation(C, len(folds[0][1]), correct, at_edge=C in (grid[0], grid[-1]))
+            for value, count in judged:
+                correct.setdefault(value, []).append(count)
+    totals = {value: sum(counts) for value, counts in correct.items()}
+    best = max(sorted(totals), key=totals.__getitem__)
+    return Validation(best, len(folds[0][1]), correct, at_edge=best in (values[0], values[-1]))
 
 
-def _watched(path: Iterator[L2SVM], bar: Count) -> Iterator[L2SVM]:
+def _watched(path: Iterator[Model], bar: Count) -> Iterator[Model]:
     for model in path:
         bar.update()
         yield model
 
 
-def _all(path: Iterator[L2SVM], X: Matrix, y: np.ndarray, held_out: np.ndarray) -> list[tuple[float, int]]:
-    models = list(path)
-    return list(zip([m.C for m in models], count_correct(models, X, y, held_out), strict=True))
-
-
-def _until_worse(path: Iterator[L2SVM], X: Matrix, y: np.ndarray, held_out: np.ndarray) -> Iterator[tuple[float, int]]:
-    best, below = -1, 0
-    for model in path:
-        count = count_correct([model], X, y, held_out)[0]
-        yield model.C, count
-        best, below = max(best, count), below + 1 if count < best else 0
+def _until_worse(
+    path: Iterable[tuple[float, Model]], train: Features, held_out: np.ndarray, slack: float
+) -> Iterator[tuple[float, int]]:
+    best, below, n = -1, 0, len(held_out)
+    for value, model in path:
+        count = count_correct([model], train.X, train.y, held_out)[0]
+        yield value, count
+        best = max(best, count)
+        worse = count < best - slack * sqrt(best * (n - best) / n)
+        below = below + 1 if worse else 0
         if below == PATIENCE:
             return

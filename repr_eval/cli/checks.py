@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from repr_eval.cli import options
-from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, METHODS, SUPERVISED_CNNS
+from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, METHODS, NEIGHBOURS, SUPERVISED_CNNS
 from repr_eval.datasets import DATASETS, dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
@@ -119,6 +119,6 @@ def grid_of(settings: dict[str, Any]) -> tuple[float, ...] | None:
     if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
         raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
     for value in values:
-        if classifier == "knn" and value != int(value):
+        if classifier in NEIGHBOURS and value != int(value):
             raise ValueError(f"--C {value:g}: must be a whole number of neighbours, 1 or more")
     return values

@@ -16,8 +16,9 @@ METHODS = (  # of repr_eval.representations.methods
     "kmeans-3layer-small", "dae", "dae-small", "swwae", "swwae-small", "swwae-dropout", "swwae-dropout-small",
     "exemplar", "exemplar-small",
 )  # fmt: skip
-CLASSIFIERS = ("svm", "knn", "cnn", "cnn-small")  # of repr_eval.classifiers.named
+CLASSIFIERS = ("svm", "knn", "weighted-knn", "logistic", "ridge", "cnn", "cnn-small")  # of repr_eval.classifiers.named
 SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
+NEIGHBOURS = ("knn", "weighted-knn")  # of these: their setting is a number of neighbours
 AVERAGED_VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views
 BN_MODES = ("recomputed", "at-hand", "running")  # of repr_eval.representations.batch_norm
 SUPERVISED_DRAWS = 10  # at most, with --all: each is a training, and a protocol may have 100
@@ -108,8 +109,8 @@ PROTOCOL = (
     click.option("--classifier", type=click.Choice(CLASSIFIERS), default="svm", show_default=True,
                  help="Classifier trained on the features; cnn, with --weights pixels, is the supervised control."),
     click.option("--C", "grid",
-                 help="Values that C is chosen from (k for knn, numbers of configurations for cnn), separated by "
-                 "commas. Default: the protocol's."),
+                 help="Values that C is chosen from (k for knn and weighted-knn, alpha for ridge, numbers of "
+                 "configurations for cnn), separated by commas. Default: the protocol's."),
     options.seed,
 )  # fmt: skip
 STORING = (
