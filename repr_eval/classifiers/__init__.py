@@ -1,1 +1,1 @@
-"""What a protocol trains on features: the L2-SVM, k nearest neighbours, a supervised CNN."""
+"""What a protocol trains on features: L2-SVM, nearest neighbours, logistic regression, ridge, a CNN."""

@@ -36,7 +36,7 @@ class Linear:
 
 
 def classes_of(y: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """The classes of labels y [n], sorted, and y as numbers from 0 on; ValueError where there is only one class."""
+    """The classes of labels y [n], sorted, and y as numbers from 0 on; ValueError for one class."""
     classes, numbers = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(f"the {len(y)} labelled images are all of class {classes[0]}; {name} needs two classes")
@@ -86,15 +86,15 @@ class Centred:
             yield slice(start, start + len(some)), np.concatenate(columns, 1) - self.mean
 
     def adjoint(self, A: np.ndarray) -> np.ndarray:
-        """X^T A [d, k] for A [n, k]; with the mean of A's columns taken off, that of X has no part in it."""
+        """X^T A [d, k] for A [n, k], less the means of its columns: then that of X has no part."""
         return self.rows.adjoint(self.rows.like(A - A.mean(0))).cpu().numpy()
 
     def coordinates(self) -> tuple[np.ndarray, Callable[[np.ndarray], np.ndarray]]:
-        """Z [n, r] with Z Z^T = `gram`, and what turns weights [r, k] for Z into weights [d, k] for X.
+        """Z [n, r] with Z Z^T = `gram`, and what turns weights [r, k] for Z into those for X, [d, k].
 
         Z = U L^(1/2) of the eigendecomposition U L U^T of the Gram matrix where that is small, else
-        the rows themselves. Directions whose variance is rounding (at most n eps of the largest) are
-        left out.
+        the rows themselves. Directions whose variance is rounding (at most n eps of the largest)
+        are left out.
         """
         if not self.wide or self.rows.n > ROTATED_UP_TO:
             Z = np.empty((self.rows.n, self.rows.d))

@@ -1,16 +1,20 @@
-"""Multinomial logistic regression, scikit-learn's by L-BFGS, with a certificate; C is chosen on held-out images.
+"""Multinomial logistic regression, scikit-learn's by L-BFGS, with a certificate; C is chosen.
 
 For K classes it minimises
 
-    P(W, b) = 1/2 |W|^2 + C sum_i -log p(y_i | x_i),    p(k | x) = exp(x.w_k + b_k) / sum_j exp(x.w_j + b_j)
+    P(W, b) = 1/2 |W|^2 + C sum_i -log p(y_i | x_i),
+    p(k | x) = exp(x.w_k + b_k) / sum_j exp(x.w_j + b_j)
 
-over W [d, K] and the intercepts b, which are not penalised; of two classes one weight vector tells, with
-p(1 | x) = 1 / (1 + exp(-x.w - b)). So Kornblith, Shlens & Le 2019 (section 3, appendix) and DINOv2 (Oquab et al. 2023)
-probe features, with 45 values of C. Features are not scaled.
+over W [d, K] and the intercepts b, which are not penalised; of two classes one weight vector
+tells, with p(1 | x) = 1 / (1 + exp(-x.w - b)). So Kornblith, Shlens & Le 2019 (Do better ImageNet
+models transfer better?) and DINOv2's code (log_regression.py) probe features. Features are not
+scaled.
+Differs from the paper: ten values of C, where these two have 45 from 1e-6 to 1e5.
 
-How far from the minimum a fit is, is known: min_b P(W, b) is strongly convex in W with modulus 1, so it lies at most
-1/2 |G|^2 above the minimum where G is its gradient, W + C X^T (p - Y) at the best b for that W [Nesterov, Introductory
-Lectures on Convex Optimization, theorem 2.1.10]. That bound, relative to P, is what is recorded.
+How far from the minimum a fit is, is known: min_b P(W, b) is strongly convex in W with modulus 1,
+so it lies at most 1/2 |G|^2 above the minimum, where G is its gradient, W + C X^T (p - Y) at the
+best b for that W [Nesterov 2004, Introductory Lectures on Convex Optimization, theorem 2.1.10].
+That bound, relative to P, is what is recorded.
 """
 
 import warnings
@@ -27,18 +31,19 @@ from repr_eval.classifiers.linear import Centred, Linear, classes_of
 from repr_eval.classifiers.selection import count_correct, fit_each, select_value
 from repr_eval.svm.estimator import Matrix
 
-CS = tuple(float(f"1e{power}") for power in range(-6, 3))
+CS = tuple(float(f"1e{power}") for power in range(-6, 4))
 MAX_ITER = 1000  # as in DINOv2's and CLIP's evaluations
-FIRST_TOL, LAST_TOL = 1e-4, 1e-12  # scikit-learn's tol: its default, and where smaller ones stop making sense
+FIRST_TOL, LAST_TOL = 1e-2, 1e-12  # of L-BFGS, divided by 10 until the gap is small enough
 NEWTON_STEPS, HALVINGS = 50, 30
 
 
 class LogisticRegression:
     """The classifier of the protocols, with C from `grid` or any other numbers above 0.
 
-    A fit ends at a relative gap of at most 1e-3, or after `max_iter` iterations of L-BFGS: the record then holds the
-    larger gap, the tables say NOT CONVERGED, and a ConvergenceWarning says it at once. Memory: the training features in
-    float64; n draws of fewer rows than features take float64 [n, n].
+    A fit ends at a relative gap of at most 1e-3, or after `max_iter` iterations of L-BFGS: the
+    record then holds the larger gap, the tables say NOT CONVERGED, and a ConvergenceWarning says
+    it at once. Memory: the training features in float64; of n rows of more features, up to 8,192,
+    float64 [n, n] instead.
     """
 
     name, setting = "logistic regression", "C"
@@ -52,12 +57,17 @@ class LogisticRegression:
 
     @property
     def settings(self) -> dict[str, Any]:
-        return {"solver": "L-BFGS", "intercept": "not penalised", "scaling": "none", "max_iter": self.max_iter}
+        return {
+            "solver": "L-BFGS",
+            "intercept": "not penalised",
+            "scaling": "none",
+            "max_iter": self.max_iter,
+        }
 
     def select(
         self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
     ) -> Validation:
-        """As for C of the L2-SVM. With one fold, the path ends after two values that are worse by a standard error."""
+        """As for the L2-SVM; one fold's path ends after two values worse by a standard error."""
         gaps: list[float] = []
 
         def path(rows: np.ndarray | None, Cs: Sequence[float]) -> Iterator[Linear]:
@@ -66,7 +76,7 @@ class LogisticRegression:
                 yield model
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # what did not converge is said once, below
+            warnings.simplefilter("ignore", ConvergenceWarning)  # `_tell` says it once
             validation = select_value(path, train, folds, grid, self.setting, 1.0, progress)
         self._tell(gaps, "choosing C")
         return validation
@@ -105,10 +115,11 @@ def logistic_path(
     tol: float = TOL,
     max_iter: int = MAX_ITER,
 ) -> Iterator[Linear]:
-    """Fitted to rows `index` of features X [N, d] and labels y [N] (all, if None), for every C, in their order.
+    """Fitted to rows `index` (None: all) of features X [N, d] and labels y [N], for every C in order.
 
-    Each fit begins with the one before. Its `gap` is above `tol` where `max_iter` iterations did not do.
-    ValueError where a C is not a number above 0, where there is one class only, or X holds NaN or infinity.
+    Each fit begins with the one before. Its `gap` is above `tol` where `max_iter` iterations did
+    not do. ValueError where a C is not a number above 0, where there is one class only, or X holds
+    NaN or infinity.
     """
     for C in Cs:
         if not 0 < C < float("inf"):
@@ -124,9 +135,14 @@ def logistic_path(
 
 
 def _fit(
-    model: linear_model.LogisticRegression, Z: np.ndarray, labels: np.ndarray, C: float, tol: float, max_iter: int
+    model: linear_model.LogisticRegression,
+    Z: np.ndarray,
+    labels: np.ndarray,
+    C: float,
+    tol: float,
+    max_iter: int,
 ) -> float:
-    """Fit `model` until its relative gap, which is returned, is at most `tol`, or `max_iter` iterations are done."""
+    """Fit `model` until its relative gap, returned, is at most `tol`, or `max_iter` iterations are done."""
     gradient, left = FIRST_TOL, max_iter
     while True:
         model.set_params(C=C, tol=gradient, max_iter=left).fit(Z, labels)
@@ -137,10 +153,16 @@ def _fit(
             return gap
 
 
-def relative_gap(Z: np.ndarray, labels: np.ndarray, W: np.ndarray, b: np.ndarray, C: float) -> float:
-    """A bound on (P(W, b) - minimum of P) / P(W, b): features Z [n, r], labels [n] from 0 on, W [r, K], b [K].
+def relative_gap(
+    Z: np.ndarray,
+    labels: np.ndarray,
+    W: np.ndarray,
+    b: np.ndarray,
+    C: float,
+) -> float:
+    """A bound on (P(W, b) - minimum of P) / P(W, b).
 
-    K = 1 for two classes.
+    For features Z [n, r], labels [n] from 0 on, W [r, K] and b [K]; K = 1 for two classes.
     """
     scores, intercepts = Z @ W, b
     if W.shape[1] == 1:  # the first class has the score 0
@@ -161,7 +183,7 @@ def _loss(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def _best_intercepts(scores: np.ndarray, labels: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The b [K] with the smallest loss for scores [n, K] + b, from a b nearby: Newton's method, steps halved."""
+    """The b [K] with the least loss for scores [n, K] + b, from a b nearby, by damped Newton steps."""
     n, K = scores.shape
     counts, loss = np.bincount(labels, minlength=K), _loss(scores + b, labels)
     for _ in range(NEWTON_STEPS):

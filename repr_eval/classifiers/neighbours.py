@@ -3,11 +3,11 @@
 A row gets the label that most of its k most similar labelled rows have; of labels with as many, the one whose rows are
 the more similar in sum. k is chosen like C, on held-out training images.
 
-Weighted, a row of similarity s votes with exp(s / 0.07): the label with the largest sum wins. That is the classifier of
-Wu et al. 2018 (Unsupervised Feature Learning via Non-Parametric Instance Discrimination, section 3.4), by which DINO's
-and DINOv2's tables are made (Caron et al. 2021).
-Differs from the paper: DINO's code prints test accuracies for k of 10, 20, 100 and 200, of which the tables have 20's;
-here k is chosen on held-out training images.
+Weighted, a row of similarity s votes with exp(s / 0.07): the label with the largest sum wins. That
+is the classifier of Wu et al. 2018 (Unsupervised Feature Learning via Non-Parametric Instance
+Discrimination, section 3.4), by which DINO's tables are made (Caron et al. 2021; eval_knn.py).
+Differs from the paper: DINO's code prints test accuracies for k of 10, 20, 100 and 200 and finds
+that 20 usually works best; here k is chosen on held-out training images.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -66,7 +66,7 @@ class NearestNeighbours:
 
 
 class WeightedNearestNeighbours(NearestNeighbours):
-    """kNN in which a neighbour of cosine similarity s votes with exp(s / temperature), as in DINO's tables."""
+    """kNN where a neighbour of cosine similarity s votes with exp(s / temperature), as in DINO."""
 
     kind = "weighted kNN"
     grid: tuple[float, ...] | None = tuple(float(k) for k in WEIGHTED_KS)
@@ -121,7 +121,8 @@ def vote(
 ) -> dict[int, Tensor]:
     """The label int64 [b], of `labels` [M] from 0 on, that each k finds for similarities [b, M] in [-1, 1].
 
-    With a `temperature` votes are weighted; they are counted in units of the nearest one's, so that none overflows.
+    With a `temperature` votes are weighted; they are counted in units of the nearest one's, so that
+    none overflows.
     """
     values, nearest = similar.topk(min(max(ks), similar.shape[1]), dim=1)
     if temperature is None:

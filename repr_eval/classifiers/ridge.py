@@ -55,14 +55,23 @@ class Ridge:
     def test(
         self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
     ) -> Tested:
-        models = fit_each(lambda rows, alphas: ridge_path(train.X, train.y, alphas, rows), draws, value, progress)
+        def path(rows: np.ndarray | None, alphas: Sequence[float]) -> Iterator[Linear]:
+            return ridge_path(train.X, train.y, alphas, rows)
+
+        models = fit_each(path, draws, value, progress)
         return Tested(count_correct(models, test.X, test.y))
 
 
-def ridge_path(X: Matrix, y: np.ndarray, alphas: Sequence[float], index: np.ndarray | None = None) -> Iterator[Linear]:
-    """Fitted to rows `index` of features X [N, d] and labels y [N] (all, if None), for every alpha, in their order.
+def ridge_path(
+    X: Matrix,
+    y: np.ndarray,
+    alphas: Sequence[float],
+    index: np.ndarray | None = None,
+) -> Iterator[Linear]:
+    """Fitted to rows `index` (None: all) of features X [N, d], labels y [N], for every alpha in order.
 
-    ValueError where an alpha is not a number above 0, where there is one class only, or X holds NaN or infinity.
+    ValueError where an alpha is not a number above 0, where there is one class only, or X holds NaN
+    or infinity.
     """
     for alpha in alphas:
         if not 0 < alpha < float("inf"):
@@ -83,11 +92,12 @@ def ridge_path(X: Matrix, y: np.ndarray, alphas: Sequence[float], index: np.ndar
 
 
 def _solved(M: np.ndarray, alpha: float, B: np.ndarray) -> np.ndarray:
-    """(M + alpha I)^-1 B for M [m, m], symmetric and positive semidefinite but for rounding, B [m, k]."""
+    """(M + alpha I)^-1 B for M [m, m], symmetric and, but for rounding, not negative, and B [m, k]."""
     A = M.copy(order="F")
     A.flat[:: len(A) + 1] += alpha
     try:
-        solution: np.ndarray = cho_solve(cho_factor(A, lower=True, overwrite_a=True, check_finite=False), B)
+        factor = cho_factor(A, lower=True, overwrite_a=True, check_finite=False)
+        solution: np.ndarray = cho_solve(factor, B)
         return solution
     except LinAlgError:  # alpha is less than the rounding of M
         A = M.copy(order="F")
@@ -95,7 +105,7 @@ def _solved(M: np.ndarray, alpha: float, B: np.ndarray) -> np.ndarray:
         lwork = int(lapack.dsysv_lwork(len(A), lower=1)[0])
         _, _, solution, info = lapack.dsysv(A, B, lwork=lwork, lower=1, overwrite_a=1)
         if info:
-            raise ValueError(f"alpha {alpha:g} is too small for these features; give larger values") from None
+            raise ValueError(f"alpha {alpha:g} is too small for these features") from None
         return solution
 
 

@@ -16,7 +16,8 @@ from repr_eval.system.progress import Count, progress_count
 
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
 Model = TypeVar("Model", L2SVM, Linear)
-Path = Callable[[np.ndarray | None, Sequence[float]], Iterator[Model]]  # rows (None for all) and values -> a fit each
+# Rows (None for all) and values of the setting -> a fit for each value.
+Path = Callable[[np.ndarray | None, Sequence[float]], Iterator[Model]]
 
 
 def fit_draws(
@@ -26,7 +27,12 @@ def fit_draws(
     return fit_each(lambda rows, Cs: fit_path(X, y, Cs, index=rows, tol=tol), draws, C, progress)
 
 
-def fit_each(path: Path[Model], draws: Sequence[np.ndarray | None], value: float, progress: bool = True) -> list[Model]:
+def fit_each(
+    path: Path[Model],
+    draws: Sequence[np.ndarray | None],
+    value: float,
+    progress: bool = True,
+) -> list[Model]:
     """What `path` fits with `value` for every draw, on all cores."""
     with progress_count("draws", total=len(draws), unit="draw", disable=not progress) as bar:
         return parallel_map(lambda rows: next(_watched(path(rows, [value]), bar)), list(draws))
@@ -77,10 +83,11 @@ def select_value(
     slack: float | None,
     progress: bool = True,
 ) -> Validation:
-    """The value with the highest mean accuracy of what `path` fits, on the folds' held-out rows; the smaller on ties.
+    """The value with the highest mean accuracy on the folds' held-out rows; the smaller on ties.
 
-    With one fold the path, of rising values, ends once `PATIENCE` of them in a row have been worse than the best, by
-    more than `slack` standard errors of its accuracy; with several folds, or without `slack`, every value is tried.
+    `path` fits. With one fold the path, of rising values, ends once `PATIENCE` of them in a row have
+    been worse than the best, by more than `slack` standard errors of its accuracy; with several
+    folds, or without `slack`, every value is tried.
     """
     values = sorted(set(grid))
     if not values:

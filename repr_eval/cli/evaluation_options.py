@@ -16,7 +16,8 @@ METHODS = (  # of repr_eval.representations.methods
     "kmeans-3layer-small", "dae", "dae-small", "swwae", "swwae-small", "swwae-dropout", "swwae-dropout-small",
     "exemplar", "exemplar-small",
 )  # fmt: skip
-CLASSIFIERS = ("svm", "knn", "weighted-knn", "logistic", "ridge", "cnn", "cnn-small")  # of repr_eval.classifiers.named
+# of repr_eval.classifiers.named
+CLASSIFIERS = ("svm", "knn", "weighted-knn", "logistic", "ridge", "cnn", "cnn-small")
 SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
 NEIGHBOURS = ("knn", "weighted-knn")  # of these: their setting is a number of neighbours
 AVERAGED_VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views

@@ -9,6 +9,9 @@ from repr_eval.classifiers.base import Features
 from repr_eval.classifiers.neighbours import (
     KS,
     NEAREST_NEIGHBOURS,
+    TEMPERATURE,
+    WEIGHTED_NEIGHBOURS,
+    WeightedNearestNeighbours,
     count_correct_by_k,
     vote,
 )
@@ -39,6 +42,42 @@ def test_more_votes_win_however_similar_the_fewer_are() -> None:
     similar = torch.cat([torch.full((1, 40), 1.0), torch.full((1, 41), 0.0)], 1)
     labels = torch.cat([torch.ones(40), torch.zeros(41)]).long()
     assert int(vote(similar, labels, [81], 2)[81]) == 0
+
+
+def test_weighted_votes_by_hand() -> None:
+    # In units of the first vote, the second and third are exp(-0.1 / T) and exp(-0.2 / T).
+    similar, labels = torch.tensor([[0.9, 0.8, 0.7]]), torch.tensor([1, 0, 0])
+    assert int(vote(similar, labels, [3], 2)[3]) == 0
+    assert int(vote(similar, labels, [3], 2, TEMPERATURE)[3]) == 1  # 0.240 + 0.057 < 1
+    assert int(vote(similar, labels, [3], 2, 1.0)[3]) == 0  # 0.905 + 0.819 > 1
+    assert int(vote(similar, labels, [3], 2, 1e-5)[3]) == 1  # exp(0.9 / T) is no float
+
+
+def test_weighted_as_scikit_learn_has_it() -> None:
+    train, test = random_features(300, 1), random_features(150, 2)
+    X, queries = (np.asarray(features.X, float) for features in (train, test))
+    for k in (5, 20):
+        reference = KNeighborsClassifier(
+            k, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / 0.07)
+        ).fit(X, train.y)
+        expected = int((reference.predict(queries) == test.y).sum())
+        assert WEIGHTED_NEIGHBOURS.test(train, [None], k, test, progress=False).correct == [expected]
+        assert NEAREST_NEIGHBOURS.test(train, [None], k, test, progress=False).correct != [expected]
+
+
+def test_k_of_weighted_votes_is_chosen_by_weighted_votes() -> None:
+    train, held_out = random_features(300, 1), np.arange(200, 300)
+    chosen = WEIGHTED_NEIGHBOURS.select(train, [(np.arange(200), held_out)], (1.0, 20.0, 50.0), progress=False)
+    queries = Features(train.X[held_out], train.y[held_out])
+    for k in (1.0, 20.0, 50.0):
+        tested = WEIGHTED_NEIGHBOURS.test(train, [np.arange(200)], k, queries, progress=False)
+        assert chosen.correct[k] == tested.correct
+
+
+@pytest.mark.parametrize("temperature", [0, -0.07, float("inf"), float("nan"), "0.07", True])
+def test_impossible_temperatures(temperature: float) -> None:
+    with pytest.raises(ValueError, match=f"temperature {temperature!r}: must be a number above 0"):
+        WeightedNearestNeighbours(temperature)
 
 
 @pytest.mark.parametrize("k", [1, 7])

@@ -603,6 +603,8 @@ BAD = [
     ("digits --weights pixels --out {out} --classifier cnn-small --C -1", "every value must be 0 or more"),
     ("digits --encoder {in}/leaves.py:build --out {out}", "leaves.py:build: 3 .SystemExit."),
     (DIGITS + "--weights pixels --classifier knn --C 2.5", "--C 2.5: must be a whole number of neighbours"),
+    (DIGITS + "--weights pixels --classifier weighted-knn --C 2.5", "--C 2.5: must be a whole number of neighbours"),
+    (DIGITS + "--weights pixels --classifier ridge --C 0", "--C '0': every value must be above 0"),
     (DIGITS + "--weights kmeans-1600 --bn running", "--bn running: kmeans-1600 has no batch norm"),
     ("layers --data digits --weights pixels", "--weights pixels: raw pixels have no layers"),
     (DIGITS + "--weights {in}/generator.safetensors", "{in}/generator.safetensors: holds a generator"),

@@ -142,6 +142,10 @@ def mine(images: np.ndarray) -> np.ndarray:
     return images.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)).reshape(len(images), -1)
 
 
+def between_0_and_1(images: np.ndarray) -> np.ndarray:
+    return mine(images) / 255
+
+
 DIGITS = replace(PLAIN, dataset="digits", protocol="digits/per-class/1", layers=None)
 
 
@@ -150,6 +154,9 @@ DIGITS = replace(PLAIN, dataset="digits", protocol="digits/per-class/1", layers=
     [
         (mine, {}, DIGITS),
         ("pixels", {"classifier": rv.NearestNeighbours()}, replace(DIGITS, classifier="kNN")),
+        (mine, {"classifier": rv.WeightedNearestNeighbours(0.1)}, replace(DIGITS, classifier="weighted kNN")),
+        (between_0_and_1, {"classifier": rv.LogisticRegression()}, replace(DIGITS, classifier="logistic regression")),
+        (mine, {"classifier": rv.Ridge()}, replace(DIGITS, classifier="ridge")),
         (nn.Sequential(nn.Conv2d(3, 4, 3, 4), nn.ReLU()), {}, DIGITS),
         ("random", {}, replace(DIGITS, layers=Layers(1, 3, 3), untrained=True)),
         ("random", {"layers": (2, 3)}, replace(DIGITS, layers=Layers(2, 3, 3), untrained=True)),
