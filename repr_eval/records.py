@@ -10,7 +10,6 @@ their line: `facts_of` derives them, and is the one place that takes names apart
 import fcntl
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from repr_eval.representations.layers import Layers
-from repr_eval.system.files import naming
+from repr_eval.system.files import append_line
 
 FORMAT = 1
 FILE = "records.jsonl"
@@ -136,20 +135,8 @@ def append_record(folder: Path, record: Record) -> Path:
 
     A last line without its end (the machine stopped while it was written) stays a line of its own.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
-    with open(path, "a+b", buffering=0) as file, naming(path):
-        fcntl.flock(file, fcntl.LOCK_EX)
-        before = os.fstat(file.fileno()).st_size
-        torn = before > 0 and os.pread(file.fileno(), 1, before - 1) != b"\n"
-        line = ("\n" * torn + record.to_line() + "\n").encode()
-        try:
-            if file.write(line) != len(line):
-                raise OSError(f"{path}: the disk is full; the record was not written")
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(before)
-            raise
+    append_line(path, record.to_line(), "record")
     return path
 
 

@@ -20,6 +20,7 @@ COMMANDS = {
     "evaluate": "repr_eval.cli.evaluation:evaluate_any",
     "extract": "repr_eval.cli.evaluation:extract",
     "layers": "repr_eval.cli.evaluation:layers",
+    "measures": "repr_eval.cli.measures:measures",
     "table": "repr_eval.cli.report:table",
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",

@@ -54,10 +54,9 @@ class Job:
 def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
     """The job that a command's options ask for; ValueError where they do not fit together."""
     check(settings)
-    representation = seen_in_views(_representation(settings), settings["views"])
+    representation = representation_of(settings)
     options.make_folder(settings["out"], "--out")
-    store = settings["store"] or cache_folder() / "features"
-    options.make_folder(store, "--store")
+    store = store_of(settings)
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
         representation=representation,
@@ -215,10 +214,22 @@ def reports(out: Path) -> None:
         click.echo(f"wrote {path}", err=True)
 
 
+def store_of(settings: dict[str, Any]) -> Path:
+    """The folder of stored features, made where it is missing; ValueError where it cannot be used."""
+    store = Path(settings["store"] or cache_folder() / "features")
+    options.make_folder(store, "--store")
+    return store
+
+
 def _encoder(settings: dict[str, Any], device: torch.device) -> Representation:
     mean, std = (three_of(name, settings) for name in ("mean", "std"))
     layers = tuple(name.strip() for name in settings["pool"].split(",")) if settings["pool"] else ()
     return encoder(settings["encoder"], layers, settings["image_size"], mean, std, device=device, seed=settings["seed"])
+
+
+def representation_of(settings: dict[str, Any]) -> Representation:
+    """What --weights or --encoder stands for, in --views; ValueError where that is nothing."""
+    return seen_in_views(_representation(settings), settings["views"])
 
 
 def _representation(settings: dict[str, Any]) -> Representation:

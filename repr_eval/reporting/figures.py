@@ -1,5 +1,6 @@
 """Pictures of the tables: every method beside its published figure, rate against layer. matplotlib is imported late."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -110,6 +111,37 @@ def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> N
             linestyle=style, marker=marker, markersize=4, capsize=3, color=colour,
             label=_letter_for_letter(f"{name}: {words}"),
         )  # fmt: skip
+
+
+def similarity_figure(
+    panels: Mapping[str, Sequence[Sequence[float | None]]], layers: tuple[Sequence[str], Sequence[str]],
+    methods: tuple[str, str], title: str,
+) -> "Figure":  # fmt: skip
+    """Heat maps of similarities in [0, 1], a panel each, side by side; the numbers stand in the cells.
+
+    `layers` and `methods`: names of the rows and the columns, and of the two representations that they belong to.
+    """
+    from matplotlib.figure import Figure  # here, for the other commands start without it
+
+    rows, columns = layers
+    size = (2.4 + len(panels) * (1.6 + 0.8 * len(columns)), 2.4 + 0.6 * len(rows))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (name, values) in zip(grid, panels.items(), strict=True):
+        cells = [[float("nan") if value is None else value for value in row] for row in values]
+        image = axes.imshow(cells, vmin=0, vmax=1, cmap="viridis", aspect="auto")
+        for y, row in enumerate(values):
+            for x, value in enumerate(row):
+                colour = "black" if value is not None and value > 0.6 else "white"
+                axes.text(x, y, "-" if value is None else f"{value:.2f}", ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(columns)), columns, rotation=45, fontsize="small")
+        axes.set_yticks(range(len(rows)), rows, fontsize="small")
+        axes.set_title(name)
+        axes.set_xlabel(_letter_for_letter(methods[1]), fontsize="small")
+    grid[0].set_ylabel(_letter_for_letter(methods[0]), fontsize="small")
+    figure.colorbar(image, ax=list(grid))
+    figure.suptitle(_letter_for_letter(title), fontsize="medium")
+    return figure
 
 
 def _letter_for_letter(text: str) -> str:

@@ -1,6 +1,7 @@
 """Files that appear whole or not at all: write to a temporary name, then rename."""
 
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -58,3 +59,24 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` to `path`, whole or not at all."""
     with replacing(path) as partial:
         partial.write_bytes(content)
+
+
+def append_line(path: Path, line: str, what: str) -> None:
+    """Add a line to `path`, under a lock. If the disk is full, leave the file as it was and raise OSError.
+
+    A last line without its end (the machine stopped while it was written) stays a line of its own. `what` is what the
+    error calls the line.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b", buffering=0) as file, naming(path):
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = os.fstat(file.fileno()).st_size
+        torn = before > 0 and os.pread(file.fileno(), 1, before - 1) != b"\n"
+        content = ("\n" * torn + line + "\n").encode()
+        try:
+            if file.write(content) != len(content):
+                raise OSError(f"{path}: the disk is full; the {what} was not written")
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise

@@ -19,6 +19,7 @@ HEADED = {
     "svhn": ["Representation", "Own network", "Protocol", "Where", "Options"],
     "digits": ["Representation", "Own network", "Protocol", "Where", "Options"],
     "layers": ["Representation", "Own network", "Protocol", "Where", "Options"],
+    "measures": ["Representation", "Own network", "Measures", "Where", "Options"],
     "train-gan": ["Data", "Networks", "Recipe", "Run", "Options"],
 }
 
