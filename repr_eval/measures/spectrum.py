@@ -123,7 +123,7 @@ def alpha_of(
     v = v[v > 0][:last]
     if len(v) < first + 2:
         needed = f"a power law from rank {first} on needs {first + 2}"
-        raise ValueError(f"{len(v)} eigenvalues are above 0: {needed}")
+        raise ValueError(f"eigenvalues above 0: {len(v)}; {needed}")
     rank = np.arange(first, len(v) + 1)
     x, y, w = np.log(rank), np.log(v[first - 1 :]), 1 / rank
     slope, offset = np.polyfit(x, y, 1, w=np.sqrt(w))  # its weights are squared with the residuals

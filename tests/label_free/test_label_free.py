@@ -161,7 +161,7 @@ def test_a_measure_that_is_not_defined_is_an_empty_cell_and_said(tmp_path: Path)
     (row,) = rows_of(tmp_path / "measures.csv")
     assert row["alpha"] == row["alpha_first"] == row["alpha_r2"] == ""
     assert float(row["rank_me"]) >= 1
-    assert "note: layers all: 1 eigenvalues are above 0: a power law" in result.stderr
+    assert "note: layers all: eigenvalues above 0: 1; a power law" in result.stderr
 
 
 @pytest.mark.parametrize(
@@ -235,7 +235,7 @@ def test_a_similarity_that_is_not_defined_is_none_and_a_dash(measured: Measureme
     assert measured.cka == measured.cka_debiased == [[None]]
     assert in_words(measured).splitlines()[-1].split() == ["all", "-"]
     assert "40 of 1,000 training images, mine" in in_words(measured)
-    assert remarks(measured) == ["layers all: 4 eigenvalues are above 0: a power law from rank 6 on needs 8"]
+    assert remarks(measured) == ["layers all: eigenvalues above 0: 4; a power law from rank 6 on needs 8"]
     written = files.save(tmp_path, measured)
     assert [path.name for path in written] == [
         "measures.jsonl", "measures.csv", "cka.csv", f"cka-{measured.id}.png",

@@ -160,7 +160,7 @@ def test_features_that_are_alike_have_no_rank() -> None:
     assert (spectra(alike).variances == 0).all()
     with pytest.raises(ValueError, match="all variances are 0"):
         effective_rank(alike)
-    with pytest.raises(ValueError, match="0 eigenvalues are above 0"):
+    with pytest.raises(ValueError, match="eigenvalues above 0: 0"):
         alpha_req(alike)
     assert rank_me(alike) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match="all singular values are 0"):
@@ -190,5 +190,5 @@ def test_wrong_values_and_ranges_are_refused() -> None:
         alpha_of(np.ones(20), 0, 9)
     with pytest.raises(ValueError, match="ranks 5 to 6"):
         alpha_of(np.ones(20), 5, 6)
-    with pytest.raises(ValueError, match="7 eigenvalues are above 0: a power law from rank 6 on needs 8"):
+    with pytest.raises(ValueError, match="eigenvalues above 0: 7; a power law from rank 6 on needs 8"):
         alpha_of(np.ones(7))
