@@ -188,6 +188,13 @@ def test_the_shape_of_the_control_is_that_of_either_side(tmp_path: Path) -> None
     assert one.against["n_features"] == 352
 
 
+def test_views_are_of_both_sides(tmp_path: Path) -> None:
+    succeed(tmp_path, *NETWORK, "--against", "pixels", "--views", "mirror", "--rows", 60)
+    (one,) = files.read(tmp_path)
+    assert one.against is not None
+    assert one.representation["settings"]["views"] == one.against["settings"]["views"]
+
+
 # Rows, files and words.
 
 
