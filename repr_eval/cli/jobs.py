@@ -194,7 +194,7 @@ def loaded_any(settings: dict[str, Any]) -> LabelledImages:
 
 def extract_to(out: Path, settings: dict[str, Any]) -> list[Path]:
     """Write the features of --data to the folder `out`; the paths written."""
-    representation = seen_in_views(_representation(settings), settings["views"])
+    representation = representation_of(settings)
     layers = options.layer_range(settings["layers"]) if settings["layers"] is not None else None
     check_layers(representation, layers)
     options.make_folder(out, "--out")

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check, check_data
+from repr_eval.cli.checks import check_data, check_representation
 from repr_eval.cli.evaluation_options import DATA, METHODS, OWN_NETWORK, REPRESENTATION, WHERE
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.datasets import DATASETS
@@ -24,7 +24,6 @@ HEADINGS = {
     "Where": ("data_dir", "download", "store", "store_as", "out", "device"),
 }
 UNTRAINED_SHAPE = {"arch": "dcgan32", "width": 1.0}  # the defaults of --arch and --width
-NO_PROTOCOL = {"classifier": "svm", "grid": None}  # `check` looks at an evaluation's options
 
 MEASURES = (
     click.option("--data", type=click.Choice(list(DATASETS)), default="cifar10", show_default=True,
@@ -54,7 +53,7 @@ def measures(data: str, rows: int, against: str | None, **settings: Any) -> None
     """
     sides = _sides(settings, against)
     for side in sides:
-        check(side)
+        check_representation(side)
     file = Path(against) if against is not None and len(sides) == 1 else None
     if file is not None and not file.is_file():
         raise ValueError(f"--against {file}: no such file")
@@ -68,7 +67,7 @@ def _sides(settings: dict[str, Any], against: str | None) -> list[dict[str, Any]
     --arch and --width are those of untrained networks, on either side; --bn is that of networks, and
     --views is for both.
     """
-    one = settings | NO_PROTOCOL
+    one = dict(settings)
     if against is None or against.endswith(".npy"):
         return [one]
     own_network = ("encoder", "pool", "image_size", "mean", "std")
