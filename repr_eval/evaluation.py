@@ -190,14 +190,17 @@ def seen_through(
     check_classes(data)
     if protocol.classifier.needs == "images":
         return _images(data, _taking(representation, data), protocol.classifier, precision)
-    return _features(data, representation, store, precision, layers, ranks)
+    return features_of(data, representation, store, precision, layers, ranks)
 
 
-def _features(
+def features_of(
     data: LabelledImages, representation: Representation | Given, store: Path,
-    precision: str, layers: tuple[int, int] | None, ranks: Ranks = ALONE,
+    precision: str, layers: tuple[int, int] | None = None, ranks: Ranks = ALONE,
 ) -> Extracted:  # fmt: skip
-    """The features of both splits, from where the representation has them."""
+    """The features of both splits: made, found in the store, or those of a folder. Several ranks share the work.
+
+    Images of another size than the representation takes are resized first.
+    """
     if isinstance(representation, Given):
         return representation.extracted(data, precision)
     if isinstance(representation, FeatureFolder):
@@ -236,7 +239,7 @@ def extract_features(
     check_layers(checked, layers)
     labelled = load_dataset(data) if isinstance(data, str) else data
     folder = Path(store) if store is not None else cache_folder() / "features"
-    features = _features(labelled, checked, folder, precision, layers)
+    features = features_of(labelled, checked, folder, precision, layers)
     if out is not None:
         write_features(Path(out), features, command or shlex.join(sys.argv))
     return features

@@ -60,11 +60,12 @@ DATA = (
                  help="Fetch a data set that is missing. (Into the cache folder it is fetched in any case.)"),
 )  # fmt: skip
 
-ANY_DATA = (
-    click.option("--data", required=True,
-                 help="cifar10, svhn or digits; a folder of class folders, or of train/ and test/ with class folders; "
-                 "a .npz of images and labels; a .csv of path, label and perhaps split; torchvision:NAME, such as "
-                 "torchvision:CIFAR100; hf:NAME[@REVISION], by the datasets library."),
+SPEC_HELP = (
+    "cifar10, svhn or digits; a folder of class folders, or of train/ and test/ with class folders; a .npz of images "
+    "and labels; a .csv of path, label and perhaps split; torchvision:NAME, such as torchvision:CIFAR100; "
+    "hf:NAME[@REVISION], by the datasets library."
+)
+READING = (
     click.option("--data-size", type=click.IntRange(1, 4096),
                  help="Side in pixels that images are brought to: the shorter side resized, then the centre. Default: "
                  "their own, if all are square and alike."),
@@ -74,6 +75,7 @@ ANY_DATA = (
                  help="Seed of that split."),
     *DATA,
 )  # fmt: skip
+ANY_DATA = (click.option("--data", required=True, help=SPEC_HELP), *READING)
 REPRESENTATION = (
     click.option("--weights",
                  help="What is evaluated: a .safetensors file; a name from pretrained/; random, an untrained network "

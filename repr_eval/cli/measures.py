@@ -11,23 +11,30 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check_data, check_representation
-from repr_eval.cli.evaluation_options import DATA, METHODS, OWN_NETWORK, REPRESENTATION, WHERE
+from repr_eval.cli.checks import check_any_data, check_representation
+from repr_eval.cli.evaluation_options import (
+    HEADINGS_OF_ANY_DATA,
+    METHODS,
+    OWN_NETWORK,
+    READING,
+    REPRESENTATION,
+    SPEC_HELP,
+    WHERE,
+)
 from repr_eval.cli.headings import HeadedCommand
-from repr_eval.datasets import DATASETS
 from repr_eval.gan.pretrained import is_untrained
 
 HEADINGS = {
+    "Data": HEADINGS_OF_ANY_DATA["Data"],
     "Representation": ("weights", "arch", "width", "bn", "views"),
     "Own network": ("encoder", "pool", "image_size", "mean", "std"),
-    "Measures": ("data", "rows", "against", "seed"),
-    "Where": ("data_dir", "download", "store", "store_as", "out", "device"),
+    "Measures": ("rows", "against", "seed"),
+    "Where": HEADINGS_OF_ANY_DATA["Where"],
 }
 UNTRAINED_SHAPE = {"arch": "dcgan32", "width": 1.0}  # the defaults of --arch and --width
 
 MEASURES = (
-    click.option("--data", type=click.Choice(list(DATASETS)), default="cifar10", show_default=True,
-                 help="The data set."),
+    click.option("--data", default="cifar10", show_default=True, help=SPEC_HELP),
     click.option("--rows", type=click.IntRange(2), default=2048, show_default=True,
                  help="Training images that are measured, drawn by --seed; all, if there are not more."),
     click.option("--against",
@@ -37,9 +44,9 @@ MEASURES = (
 
 
 @click.command("measures", cls=HeadedCommand, headings=HEADINGS)
-@options.given(*MEASURES, *DATA, *REPRESENTATION, *OWN_NETWORK, options.seed, *WHERE)
+@options.given(*MEASURES, *READING, *REPRESENTATION, *OWN_NETWORK, options.seed, *WHERE)
 @options.shared_by_ranks
-def measures(data: str, rows: int, against: str | None, **settings: Any) -> None:
+def measures(rows: int, against: str | None, **settings: Any) -> None:
     """RankMe, effective rank and alpha-ReQ by layer; linear CKA with another. Needs no labels.
 
     The features are those that the evaluations store and use; training images alone are looked at.
@@ -57,8 +64,8 @@ def measures(data: str, rows: int, against: str | None, **settings: Any) -> None
     file = Path(against) if against is not None and len(sides) == 1 else None
     if file is not None and not file.is_file():
         raise ValueError(f"--against {file}: no such file")
-    check_data(data, settings)
-    _run(data, rows, sides, file)
+    check_any_data(settings)
+    _run(rows, sides, file)
 
 
 def _sides(settings: dict[str, Any], against: str | None) -> list[dict[str, Any]]:
@@ -81,13 +88,13 @@ def _sides(settings: dict[str, Any], against: str | None) -> list[dict[str, Any]
     return [one, other]
 
 
-def _run(data: str, rows: int, sides: list[dict[str, Any]], file: Path | None) -> None:
+def _run(rows: int, sides: list[dict[str, Any]], file: Path | None) -> None:
     """Extract, measure, store and print."""
     from repr_eval.cli import jobs
+    from repr_eval.evaluation import features_of
     from repr_eval.label_free import files, words
     from repr_eval.label_free.measurement import measure
     from repr_eval.label_free.seen import chosen_rows, seen, seen_in_file
-    from repr_eval.representations.extraction import extract
     from repr_eval.system.ranks import current, leave
 
     settings = sides[0]
@@ -96,10 +103,10 @@ def _run(data: str, rows: int, sides: list[dict[str, Any]], file: Path | None) -
     files.read(out)  # what is wrong with it is said before anything is computed
     store, precision = jobs.store_of(settings), settings["store_as"]
     representations = [jobs.representation_of(side) for side in sides]
-    images, ranks = jobs.loaded(data, settings), current()
+    images, ranks = jobs.loaded_any(settings), current()
     chosen = chosen_rows(len(images.train.labels), rows, seed)
     in_file = [] if file is None else [seen_in_file(file, images, chosen)]
-    extracted = [extract(one, images, store, precision, ranks) for one in representations]
+    extracted = [features_of(images, one, store, precision, ranks=ranks) for one in representations]
     ranks.wait()
     leave()
     if not ranks.first:

@@ -143,9 +143,10 @@ def test_an_option_means_the_same_in_every_command(option: str) -> None:
                 meaning = (parameter.help, parameter.type.name, str(parameter.default), parameter.is_flag)
                 meanings.setdefault(meaning, []).append(name)
     assert all(help_text for help_text, *_ in meanings)
-    # A training run and extracted features have a folder of their own, a grid of samples is one file and needs a generator; all else goes to the
-    # folder of records and tables, and needs a discriminator.
-    own = {"--out": [["train-gan"], ["finish-gan"], ["samples"], ["extract"]], "--weights": [["samples"]]}.get(option, [])
+    # A training run and extracted features have a folder of their own, a grid of samples is one file and needs a
+    # generator; all else goes to the folder of records and tables, and needs a discriminator.
+    own_folders = [["train-gan"], ["finish-gan"], ["samples"], ["extract"]]
+    own = {"--out": own_folders, "--weights": [["samples"]]}.get(option, [])
     shared = [names for names in meanings.values() if names not in own]
     assert len(shared) == 1
     assert len(shared[0]) > 1

@@ -19,7 +19,9 @@ HEADED = {
     "svhn": ["Representation", "Own network", "Protocol", "Where", "Options"],
     "digits": ["Representation", "Own network", "Protocol", "Where", "Options"],
     "layers": ["Representation", "Own network", "Protocol", "Where", "Options"],
-    "measures": ["Representation", "Own network", "Measures", "Where", "Options"],
+    "measures": ["Data", "Representation", "Own network", "Measures", "Where", "Options"],
+    "evaluate": ["Data", "Representation", "Own network", "Protocol", "Where", "Options"],
+    "extract": ["Data", "Representation", "Own network", "Where", "Options"],
     "train-gan": ["Data", "Networks", "Recipe", "Run", "Options"],
 }
 
