@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from repr_eval.classifiers.logistic import LogisticRegression
     from repr_eval.classifiers.neighbours import NearestNeighbours, WeightedNearestNeighbours
     from repr_eval.classifiers.ridge import Ridge
+    from repr_eval.comparison.pair import compare
     from repr_eval.datasets import load_dataset
     from repr_eval.evaluation import Result, evaluate
     from repr_eval.evaluation import extract_features as extract
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _CONTENTS = {
     "evaluate": "repr_eval.evaluation:evaluate",
     "extract": "repr_eval.evaluation:extract_features",
+    "compare": "repr_eval.comparison.pair:compare",
     "Result": "repr_eval.evaluation:Result",
     "report": "repr_eval.reporting.write:write_reports",
     "load_dataset": "repr_eval.datasets:load_dataset",
@@ -67,6 +69,7 @@ __all__ = [
     "Result",
     "Ridge",
     "WeightedNearestNeighbours",
+    "compare",
     "evaluate",
     "extract",
     "load_dataset",

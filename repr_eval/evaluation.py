@@ -3,7 +3,7 @@
 import json
 import shlex
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,10 @@ from repr_eval.classifiers.named import setting_of
 from repr_eval.datasets import DATASETS, load_dataset, metric_of
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
+from repr_eval.predictions import Predictions
 from repr_eval.protocols.base import Protocol
-from repr_eval.protocols.draws import digest_of, save_lists
 from repr_eval.protocols.results import Outcome
-from repr_eval.records import L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
+from repr_eval.records import DRAWS, L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
 from repr_eval.representations.averaged_views import SINGLE, seen_in_views
@@ -31,6 +31,7 @@ from repr_eval.representations.layers import Layers
 from repr_eval.representations.named import representation_named
 from repr_eval.representations.own_network.network import Network
 from repr_eval.representations.resized import Resized, resized, taking
+from repr_eval.system.arrays import digest_of, save_lists
 from repr_eval.system.devices import chosen_device
 from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.system.ranks import ALONE, Ranks
@@ -41,6 +42,7 @@ class Result:
     """What came of an evaluation; `print` shows it in one line, a notebook as a table."""
 
     record: Record
+    predictions: Predictions | None = field(default=None, compare=False, repr=False)
 
     @property
     def row(self) -> Row:
@@ -312,11 +314,34 @@ def measure(features: Extracted, protocol: Protocol, out: Path | None, command: 
     train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
     outcome = protocol.run(train, test)
     record = _record(features, protocol, outcome)
-    lists = save_lists(out / "draws", outcome.lists) if out is not None else digest_of(outcome.lists)
-    record = replace(record, lists_sha256=lists, command=command or shlex.join(sys.argv))
+    predictions = _predictions(outcome, data.test.labels)
+    record = replace(
+        record,
+        lists_sha256=_kept(outcome.lists, out),
+        predictions_sha256=_kept(predictions.arrays, out) if predictions else None,
+        command=command or shlex.join(sys.argv),
+    )
     if out is not None:
         append_record(out, record)
-    return Result(record)
+    return Result(record, predictions)
+
+
+def _kept(arrays: dict[str, np.ndarray], out: Path | None) -> str:
+    """The digest of arrays, which are written to the folder `out`, if there is one."""
+    return digest_of(arrays) if out is None else save_lists(out / DRAWS, arrays)
+
+
+def _predictions(outcome: Outcome, labels: np.ndarray) -> Predictions | None:
+    """What was predicted for the test images, if the classifier says it. ValueError where it counts otherwise."""
+    if outcome.predicted is None:
+        return None
+    predictions = Predictions.of(outcome.predicted, labels)
+    if predictions.correct != outcome.test_correct:
+        raise ValueError(
+            f"{outcome.classifier}: counts {outcome.test_correct!r:.60} as right; of its predictions "
+            f"{predictions.correct!r:.60} are"
+        )
+    return predictions
 
 
 def devices_used(features: Extracted, classifier: Classifier) -> str:

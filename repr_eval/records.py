@@ -22,8 +22,14 @@ from repr_eval.system.files import append_line
 
 FORMAT = 1
 FILE = "records.jsonl"
+DRAWS = "draws"  # the folder beside it: index lists, and predictions
 L2_SVM_NAME = "L2-SVM"  # the classifier of records that name none: they are older than the others
-OPTIONAL = ("classifier", "classifier_settings", "facts")  # left out of a line where they say nothing
+OPTIONAL = (
+    "classifier",
+    "classifier_settings",
+    "facts",
+    "predictions_sha256",
+)  # left out of a line where they say nothing
 
 
 @dataclass(frozen=True)
@@ -71,6 +77,7 @@ class Record:
     classifier: str = L2_SVM_NAME
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     facts: Facts | None = None  # None in older records; `facts_of` has those of every record
+    predictions_sha256: str | None = None  # of what `repr_eval.predictions` stores; None in older records
     format: int = FORMAT
 
     @property
@@ -101,6 +108,8 @@ class Record:
             del content["classifier_settings"]
         if self.facts is None:
             del content["facts"]
+        if self.predictions_sha256 is None:
+            del content["predictions_sha256"]
         return json.dumps(content, sort_keys=True)
 
 
@@ -112,6 +121,7 @@ def facts_of(record: Record) -> Facts:
 _OTHER_GRID = "/own-C"  # ends the protocol's name where another grid than its own was searched
 _GENERATED = "house-numbers-generated"  # begins the name of digits that `make-digits` draws
 _LAYERS = re.compile(r"(\d+)(?:-(\d+))? of (\d+)")
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def _facts_in_names(record: Record) -> Facts:
@@ -208,6 +218,8 @@ def _checked(record: Record) -> Record:
         "C": isinstance(record.C, numbers),
         "classifier": isinstance(record.classifier, str),
         "classifier_settings": isinstance(record.classifier_settings, dict),
+        "predictions_sha256": record.predictions_sha256 is None
+        or (isinstance(record.predictions_sha256, str) and _SHA256.fullmatch(record.predictions_sha256) is not None),
         "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
         "test_n": isinstance(record.test_n, int) and record.test_n > 0,
         "test_correct": isinstance(counts, list)

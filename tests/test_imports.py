@@ -22,7 +22,9 @@ LEFT_TO_RIGHT = [
     "classifiers",
     "protocols",
     "records",
+    "predictions",
     "reporting",
+    "comparison",
 ]
 FREE = {"system"}  # anyone may import it; it imports nothing but itself
 # Each may import those before it, and all of the above.
@@ -104,7 +106,10 @@ def test_the_rule_of_imports_can_fail() -> None:
     assert may_import("protocols", "svm")
 
 
-@pytest.mark.parametrize("module", ["records", *(f"reporting.{name}" for name in REPORTING)])
+@pytest.mark.parametrize(
+    "module",
+    ["records", "predictions", "comparison.pair", "comparison.ranking", *(f"reporting.{name}" for name in REPORTING)],
+)
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -28,10 +28,11 @@ from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
-from repr_eval.protocols.draws import digest_of, per_class_draws
+from repr_eval.protocols.draws import per_class_draws
 from repr_eval.representations.discriminator import from_weights
 from repr_eval.representations.extraction import extract
 from repr_eval.representations.pixels import Pixels
+from repr_eval.system.arrays import digest_of
 
 pytestmark = pytest.mark.real_data
 

@@ -4,8 +4,8 @@ The L2-SVM is the protocols' own; the others are second opinions on the same ima
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 import numpy as np
 
@@ -38,10 +38,20 @@ class Validation:
 
 @dataclass(frozen=True)
 class Tested:
-    """Test images classified correctly, one number a draw; the fits' largest relative duality gap, if any."""
+    """Test images classified correctly, one number a draw; the fits' largest relative duality gap, if any.
+
+    `predicted` holds the class that each draw's classifier gives each test image, int [draws, N], if it is kept: only
+    then can two measurements be compared image by image (`repr_eval.comparison`).
+    """
 
     correct: list[int]
     largest_gap: float | None = None
+    predicted: np.ndarray | None = field(default=None, compare=False)
+
+    @classmethod
+    def of(cls, predicted: np.ndarray, y: np.ndarray, largest_gap: float | None = None) -> Self:
+        """What the classes `predicted` int [draws, N] amount to, where y int [N] are the right ones."""
+        return cls([int(count) for count in (predicted == y).sum(1)], largest_gap, predicted)
 
 
 class Classifier(Protocol):

@@ -62,7 +62,8 @@ class NearestNeighbours:
         k = _whole([value])[0]
         everything = np.arange(len(train.y))
         sets = [everything if rows is None else rows for rows in draws]
-        return Tested(count_correct_by_k(train, sets, [k], test, None, progress, self.temperature)[k])
+        predicted = predicted_by_k(train, sets, [k], test, None, progress, self.temperature)[k]
+        return Tested.of(predicted, test.y)
 
 
 class WeightedNearestNeighbours(NearestNeighbours):
@@ -92,7 +93,17 @@ def count_correct_by_k(
     train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
     progress: bool = True, temperature: float | None = None,
 ) -> dict[int, list[int]]:  # fmt: skip
-    """How many queries (rows `index`, or all) each of the `sets` of labelled rows [M] labels right, for every k.
+    """How many queries (rows `index`, or all) each of the `sets` of labelled rows [M] labels right, for every k."""
+    truth = queries.y if index is None else queries.y[index]
+    predicted = predicted_by_k(train, sets, ks, queries, index, progress, temperature)
+    return {k: [int(count) for count in (labels == truth).sum(1)] for k, labels in predicted.items()}
+
+
+def predicted_by_k(
+    train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
+    progress: bool = True, temperature: float | None = None,
+) -> dict[int, np.ndarray]:  # fmt: skip
+    """The label [sets, queries] that each of the `sets` of labelled rows [M] gives each query, for every k.
 
     Similarities to a row that is in several sets are computed once. The classes of all of `train` can be told apart.
     ValueError where features hold NaN or infinity.
@@ -102,9 +113,7 @@ def count_correct_by_k(
     columns = [torch.from_numpy(np.searchsorted(union, rows)) for rows in sets]
     labels, lengths = torch.from_numpy(y[union]), _lengths(_blocks(train.X, union), union)
     asked = np.arange(len(queries.y)) if index is None else index
-    known = np.isin(queries.y[asked], classes)  # a class without labelled images is never named
-    truth = torch.from_numpy(np.where(known, np.searchsorted(classes, queries.y[asked]), -1))
-    counts: dict[int, list[int]] = {k: [0] * len(sets) for k in ks}
+    predicted = {k: np.empty((len(sets), len(asked)), classes.dtype) for k in ks}
     starts = range(0, len(asked), BLOCK)
     for start in progress_bar(starts, "neighbours", unit="block", disable=not progress):
         rows = slice(start, start + BLOCK)
@@ -112,8 +121,8 @@ def count_correct_by_k(
         for number, own in enumerate(columns):
             labels_by_k = vote(similar[:, own], labels[own], ks, len(classes), temperature)
             for k, label in labels_by_k.items():
-                counts[k][number] += int((label == truth[rows]).sum())
-    return counts
+                predicted[k][number, rows] = classes[label.numpy()]
+    return predicted
 
 
 def vote(

@@ -40,19 +40,26 @@ def fit_each(
 
 def count_correct(models: Sequence[Model], X: Matrix, y: np.ndarray, index: np.ndarray | None = None) -> list[int]:
     """How many rows of X (those of `index`, if given) each model labels as y says; X is read once for all models."""
-    rows = Rows(X, index)
     truth = y if index is None else y[index]
+    return [int(count) for count in (predicted_by(models, X, index) == truth).sum(1)]
+
+
+def predicted_by(models: Sequence[Model], X: Matrix, index: np.ndarray | None = None) -> np.ndarray:
+    """The label [models, N] that each model gives each row of X (those of `index`, if given); X is read once for all.
+
+    ValueError where features hold NaN or infinity.
+    """
+    rows = Rows(X, index)
     W = np.concatenate([np.column_stack([m.coef_, m.intercept_]) for m in models]).T
     scores = rows.scores(torch.from_numpy(np.ascontiguousarray(W)).to(rows.dtype).to(rows.device)).cpu().numpy()
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores).all(1))[0])
         raise ValueError(f"the features of row {row if index is None else index[row]} hold NaN or infinity")
-    counts, start = [], 0
+    labels, start = [], 0
     for model in models:
-        part = scores[:, start : start + len(model.coef_)]
+        labels.append(model.labels_of(scores[:, start : start + len(model.coef_)]))
         start += len(model.coef_)
-        counts.append(int((model.labels_of(part) == truth).sum()))
-    return counts
+    return np.stack(labels)
 
 
 def select_C(

@@ -22,6 +22,8 @@ COMMANDS = {
     "layers": "repr_eval.cli.evaluation:layers",
     "measures": "repr_eval.cli.measures:measures",
     "table": "repr_eval.cli.report:table",
+    "compare": "repr_eval.cli.comparison:compare",
+    "rank": "repr_eval.cli.comparison:rank",
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",
     "import-weights": "repr_eval.cli.training:import_weights",

@@ -72,6 +72,7 @@ def _with_all_labels(
         selection_seconds=selected_at - started,
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
+        predicted=tested.predicted,
     )
 
 
@@ -108,4 +109,5 @@ def low_labels(
         selection_seconds=selected_at - started,
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
+        predicted=tested.predicted,
     )

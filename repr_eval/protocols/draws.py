@@ -1,15 +1,11 @@
-"""Which images are labelled, held out, drawn: index lists that are the same on every machine, saved and hashed.
+"""Which images are labelled, held out, drawn: index lists that are the same on every machine.
 
 Indices refer to a split's canonical order (images.labelled), so they mean the same images whatever layout the data
 came in. Random numbers come from `system.random_streams`.
 """
 
-import hashlib
-from pathlib import Path
-
 import numpy as np
 
-from repr_eval.system.files import replacing
 from repr_eval.system.random_streams import random_state_for
 
 
@@ -61,22 +57,3 @@ def split_off_share(labels: np.ndarray, parts: int, rng: np.random.RandomState) 
         raise ValueError("every class has one image: none can be held out to choose C")
     rows = np.sort(np.concatenate(held_out)).astype(np.int64)
     return np.setdiff1d(np.arange(len(labels)), rows), rows
-
-
-def digest_of(lists: dict[str, np.ndarray]) -> str:
-    """SHA-256 over the names and values of index lists."""
-    digest = hashlib.sha256()
-    for name, indices in sorted(lists.items()):
-        digest.update(f"{name}{list(indices.shape)}".encode())
-        digest.update(np.ascontiguousarray(indices, dtype="<i8").tobytes())
-    return digest.hexdigest()
-
-
-def save_lists(folder: Path, lists: dict[str, np.ndarray]) -> str:
-    """Write the lists to `folder`/DIGEST.npz, unless they are there, and return their digest."""
-    digest = digest_of(lists)
-    path = folder / f"{digest[:16]}.npz"
-    if not path.exists():
-        with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **lists)  # type: ignore[arg-type]
-    return digest

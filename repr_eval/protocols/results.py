@@ -31,3 +31,4 @@ class Outcome:
     selection_seconds: float
     test_seconds: float
     classifier_settings: dict[str, Any] = field(default_factory=dict)
+    predicted: np.ndarray | None = field(default=None, compare=False)  # int [draws, n_test], where they are kept

@@ -59,4 +59,5 @@ def few_labels(
         selection_seconds=selected_at - started,
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
+        predicted=tested.predicted,
     )

@@ -28,7 +28,7 @@ def methods_figure(lines: list[Compared], measure: str) -> "Figure":
     grid = result.subplots(len(panels), 1, squeeze=False, gridspec_kw={"height_ratios": heights})
     for axes, (title, panel) in zip(grid[:, 0], panels, strict=True):
         _bars(axes, panel)
-        axes.set_title(_letter_for_letter(title), loc="right")
+        axes.set_title(letter_for_letter(title), loc="right")
         axes.set_xlabel(f"test {measure}, %")
     _legend(result, grid[0, 0])
     return result
@@ -37,7 +37,7 @@ def methods_figure(lines: list[Compared], measure: str) -> "Figure":
 def _bars(axes: "Axes", panel: list[Compared]) -> None:
     names = []
     for position, line in enumerate(panel):
-        names.append(_letter_for_letter(line.name))
+        names.append(letter_for_letter(line.name))
         if line.row:
             colour = "C0" if line.kind == L2_SVM_NAME else "C1"
             axes.barh(position, 100 * line.row.rate, color=colour, alpha=0.75)
@@ -70,7 +70,7 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
             _plot_lines(axes, group, f"C{position % 10}", name)
         last = max(line.last_layer or 1 for line in rows)
         axes.set(
-            title=_letter_for_letter(title),
+            title=letter_for_letter(title),
             xlabel="layer x",
             ylabel=f"test {rows[0].measure}, %",
             xticks=range(1, last + 1),
@@ -109,7 +109,7 @@ def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> N
         axes.errorbar(
             [line.last_layer or 0 for line in part], rate, [below, above],
             linestyle=style, marker=marker, markersize=4, capsize=3, color=colour,
-            label=_letter_for_letter(f"{name}: {words}"),
+            label=letter_for_letter(f"{name}: {words}"),
         )  # fmt: skip
 
 
@@ -137,14 +137,14 @@ def similarity_figure(
         axes.set_xticks(range(len(columns)), columns, rotation=45, fontsize="small")
         axes.set_yticks(range(len(rows)), rows, fontsize="small")
         axes.set_title(name)
-        axes.set_xlabel(_letter_for_letter(methods[1]), fontsize="small")
-    grid[0].set_ylabel(_letter_for_letter(methods[0]), fontsize="small")
+        axes.set_xlabel(letter_for_letter(methods[1]), fontsize="small")
+    grid[0].set_ylabel(letter_for_letter(methods[0]), fontsize="small")
     figure.colorbar(image, ax=list(grid))
-    figure.suptitle(_letter_for_letter(title), fontsize="medium")
+    figure.suptitle(letter_for_letter(title), fontsize="medium")
     return figure
 
 
-def _letter_for_letter(text: str) -> str:
+def letter_for_letter(text: str) -> str:
     """`text` in one line as matplotlib shows it unchanged: between dollar signs it would read formulas."""
     return one_line(text).replace("$", r"\$")
 

@@ -98,13 +98,13 @@ def compared(records: list[Record], table: str) -> list[Compared]:
     """The lines of `table` ("cifar10", ...), the best first within a protocol, data set and number of labels."""
     measure, sign = metric_of(table), 1 if metric_of(table) == "error" else -1
     making = _seconds_of_making(records)
-    best = _best(record for record in newest(records) if facts_of(record).dataset == table and whole(record))
+    best = one_a_method(record for record in newest(records) if facts_of(record).dataset == table and whole(record))
     lines = _told_apart([_measured(record, measure, making[_made_by(record)]) for record in best])
     lines += _not_measured(lines, table, measure)
     return sorted(lines, key=lambda line: (line.panel, sign * line.rate))
 
 
-def _best(records: Iterable[Record]) -> list[Record]:
+def one_a_method(records: Iterable[Record]) -> list[Record]:
     """One record for every protocol, data, number of labels, classifier, seed and representation."""
     best: dict[tuple[object, ...], Record] = {}
     others: dict[tuple[object, ...], list[Record]] = {}

@@ -15,15 +15,10 @@ from repr_eval.classifiers import selection
 from repr_eval.classifiers.base import Features, Validation
 from repr_eval.classifiers.selection import select_C
 from repr_eval.protocols import cifar10, results, svhn
-from repr_eval.protocols.draws import (
-    digest_of,
-    per_class_draw,
-    per_class_draws,
-    save_lists,
-    split_off,
-)
+from repr_eval.protocols.draws import per_class_draw, per_class_draws, split_off
 from repr_eval.protocols.results import Outcome
 from repr_eval.svm import L2SVM, fit_path
+from repr_eval.system.arrays import digest_of, save_lists
 from repr_eval.system.random_streams import random_state_for
 
 CS = (1e-3, 1e-2, 0.1)

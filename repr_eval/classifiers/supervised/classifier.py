@@ -82,12 +82,11 @@ class SupervisedCNN:
         """For every draw one network with the chosen configuration, judged once, by its last weights."""
         number = whole_numbers([value], 0, self.setting)[0]
         images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
-        counts = []
+        predicted = []
         for draw, rows in enumerate(progress_bar(draws, "networks", unit="network", disable=not progress)):
             own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
-            predictions = self._labels(own, y, number, "test", draw, asked)
-            counts.append(int((predictions == test.y).sum()))
-        return Tested(counts)
+            predicted.append(self._labels(own, y, number, "test", draw, asked))
+        return Tested.of(np.stack(predicted), test.y)
 
     def _some(self, images: Tensor, rows: np.ndarray) -> Tensor:
         return images[torch.from_numpy(rows).to(self.device)]

@@ -1,0 +1,1 @@
+"""Whether one measurement is better than another: paired tests, ranks of methods. No torch."""
