@@ -92,7 +92,7 @@ def read_predictions(folder: Path, record: Record) -> Predictions | None:
     if not path.is_file():
         raise ValueError(f"{path}: not found; it holds {what}")
     try:
-        with np.load(path) as stored:
+        with open(path, "rb") as file, np.load(file) as stored:
             arrays = dict(stored)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read ({error}); it holds {what}") from error
