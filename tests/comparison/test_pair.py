@@ -167,6 +167,15 @@ def test_a_seed_counts_only_with_one_record_each(tmp_path: Path) -> None:
     assert compare(a, b, out=tmp_path).seeds == (0, 2)
 
 
+def test_a_seed_counts_only_on_the_same_draws(tmp_path: Path) -> None:
+    a, b = seeds(tmp_path, [0.10, 0.12])
+    right = one_draw(60, 17, 0, 23)
+    for name, answers, lists in zip(("net (seed 2)", "pixels"), right, ("2", "other"), strict=True):
+        kind = {"representation": name.partition(" ")[0]}
+        stored(tmp_path, name, answers, seed=2, lists_sha256=lists, representation=kind)
+    assert compare(a, b, out=tmp_path).seeds == (0, 1)
+
+
 def test_another_setting_is_no_other_seed(tmp_path: Path) -> None:
     a, b = seeds(tmp_path, [0.10])
     right = one_draw(60, 5, 0, 35)[0]

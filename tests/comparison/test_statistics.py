@@ -90,6 +90,12 @@ def test_draws_and_images_by_hand() -> None:
     assert p == pytest.approx(2 * stats.t.sf(t, 9))
 
 
+def test_draws_count_for_no_less_than_chance_by_hand() -> None:
+    # All means are 1/3: mean squares of draws and of images are 0, of the rest (3 - 9/9) / 4 = 1/2. That of draws counts
+    # as 1/2: the variance of the mean is 1/18, with 2 degrees of freedom; t = sqrt(2), p = 1 - t / sqrt(2 + t^2).
+    assert over_draws_and_images(differences(np.eye(3, dtype=int)))[1] == pytest.approx(1 - math.sqrt(0.5))
+
+
 def test_without_differences_between_images_it_is_the_paired_t_test_of_draws() -> None:
     # Every image has the same sum over draws; draws differ: 1 more of the first, and so on.
     table = np.array([[1, 1, 1, 0], [1, 1, 0, 1], [0, 1, 1, 1], [1, 0, 1, 1], [-1, -1, -1, -1]])
