@@ -21,10 +21,23 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Pixels and whitened pixels, by the L2-SVM and nearest neighbours, 3 draws each; and one draw."""
+    """Pixels by the L2-SVM and by nearest neighbours, 3 draws each; and the L2-SVM with one draw."""
     folder = tmp_path_factory.mktemp("out")
-    for arguments in (["--draws", 3], ["--draws", 3, "--classifier", "knn"], ["--draws", 1, "--C", 1e-3]):
-        result = run("digits", "--weights", "pixels", "--store", folder / "store", "--out", folder, *arguments)
+    for arguments in (
+        ["--draws", 3],
+        ["--draws", 3, "--classifier", "knn"],
+        ["--draws", 1, "--C", 1e-3],
+    ):
+        result = run(
+            "digits",
+            "--weights",
+            "pixels",
+            "--store",
+            folder / "store",
+            "--out",
+            folder,
+            *arguments,
+        )
         assert result.exit_code == 0, result.output
     return folder
 
@@ -92,9 +105,15 @@ def test_without_predictions_a_line_says_so(tmp_path: Path) -> None:
     ("command", "message"),
     [
         ("compare", "repr-eval compare: named: no record; a comparison needs two ids"),
-        ("compare abc", "repr-eval compare: named: abc; a comparison needs two ids, as tables show them"),
+        (
+            "compare abc",
+            "repr-eval compare: named: abc; a comparison needs two ids, as tables show them",
+        ),
         ("compare zz y", "repr-eval compare: no record's id begins with 'zz' in"),
-        ("rank --protocol x", "no record of protocol 'x'; there are digits/per-class/1 on handwritten digits"),
+        (
+            "rank --protocol x",
+            "no record of protocol 'x'; there are digits/per-class/1 on handwritten digits",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line(command: str, message: str, out: Path) -> None:

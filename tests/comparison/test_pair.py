@@ -107,7 +107,12 @@ def test_counts_of_draws_alone(tmp_path: Path) -> None:
     expected = stats.ttest_rel(a.mean(1), b.mean(1))
     assert result.p == pytest.approx(expected.pvalue)
     assert result.over_draws == pytest.approx(tuple(expected.confidence_interval()))
-    assert (result.test, result.over_images, result.over_both, result.only_a) == (DRAWS, None, None, None)
+    assert (result.test, result.over_images, result.over_both, result.only_a) == (
+        DRAWS,
+        None,
+        None,
+        None,
+    )
     assert result.notes == (
         f"no predictions of {second.id}: nothing is said image by image; measure again to store them",
     )
@@ -163,7 +168,13 @@ def test_a_seed_counts_only_with_one_record_each(tmp_path: Path) -> None:
     a, b = seeds(tmp_path, [0.10, 0.12, 0.17])
     right = one_draw(1, 0, 0, 99)[0]
     about: dict[str, Any] = {"method": "net (seed 1)", "seed": 1, "lists_sha256": "1"}
-    stored(tmp_path, "net", right, representation={"representation": "net", "weights_sha256": "x"}, **about)
+    stored(
+        tmp_path,
+        "net",
+        right,
+        representation={"representation": "net", "weights_sha256": "x"},
+        **about,
+    )
     assert compare(a, b, out=tmp_path).seeds == (0, 2)
 
 
@@ -191,10 +202,19 @@ def test_another_setting_is_no_other_seed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"protocol": "cifar10/per-class/1"}, "protocol cifar10/all-labels/1 and cifar10/per-class/1"),
-        ({"labels": 4_000, "seed": 1, "lists_sha256": "x"}, "labels 50,000 and 4,000; seed 0 and 1"),
+        (
+            {"protocol": "cifar10/per-class/1"},
+            "protocol cifar10/all-labels/1 and cifar10/per-class/1",
+        ),
+        (
+            {"labels": 4_000, "seed": 1, "lists_sha256": "x"},
+            "labels 50,000 and 4,000; seed 0 and 1",
+        ),
         ({"lists_sha256": "e" * 64}, "draws' lists dd and eeeeeeeeeeee"),
-        ({"dataset": BASE["dataset"] | {"test_fingerprint": "cc"}}, "test images' fingerprint bb and cc"),
+        (
+            {"dataset": BASE["dataset"] | {"test_fingerprint": "cc"}},
+            "test images' fingerprint bb and cc",
+        ),
         (
             {"dataset": {"name": "mine", "train_fingerprint": "cc", "test_fingerprint": "bb"}},
             "data CIFAR-10 and mine; training images' fingerprint aa and cc",

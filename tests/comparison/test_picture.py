@@ -1,4 +1,4 @@
-"""The picture of images that only one gets right: which are shown, under what words, and when there is none."""
+"""The picture of images that only one gets right: which, with what words, and when there is none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,11 @@ DATA = LabelledImages("noise", SPLIT, SPLIT, tuple("abc$e$"), verified=False, da
 
 def compared(folder: Path, a: np.ndarray, b: np.ndarray) -> Comparison:
     dataset = BASE["dataset"] | {"test_fingerprint": SPLIT.fingerprint}
-    return compare(stored(folder, "A$_1$", a, dataset=dataset), stored(folder, "B", b, dataset=dataset), out=folder)
+    return compare(
+        stored(folder, "A$_1$", a, dataset=dataset),
+        stored(folder, "B", b, dataset=dataset),
+        out=folder,
+    )
 
 
 def test_it_shows_the_images_that_only_one_gets_right(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,9 +19,14 @@ def shown(panel: Panel) -> list[tuple[int, str, str]]:
 
 
 def three(folder: Path, **changes: Any) -> None:
-    """Accuracies of 90, 84 and 50 of 100 images; the second is wrong where the first is, and on six more."""
+    """Right on 90, 84 and 50 of 100 images; each is right only where the better ones are."""
     for name, right in (("worst", 50), ("best", 90), ("second", 84)):
-        stored(folder, name, [np.arange(100) < right], **({"keep": name != changes.pop("without", "")} | changes))
+        stored(
+            folder,
+            name,
+            [np.arange(100) < right],
+            **({"keep": name != changes.pop("without", "")} | changes),
+        )
 
 
 def test_groups_of_single_classifiers(tmp_path: Path) -> None:
@@ -32,14 +37,17 @@ def test_groups_of_single_classifiers(tmp_path: Path) -> None:
     assert panel.test == MCNEMAR
     p = [stats.binomtest(0, n).pvalue for n in (6, 40, 34)]
     assert p[0] == 1 / 32
-    assert [line.p_best for line in panel.lines] == [None, *(pytest.approx(one) for one in holm(p)[:2])]
+    assert [line.p_best for line in panel.lines] == [
+        None,
+        *(pytest.approx(one) for one in holm(p)[:2]),
+    ]
     assert [line.behind for line in panel.lines] == pytest.approx([0, 0.06, 0.40])
 
 
 def test_those_that_cannot_be_told_apart_share_a_letter(tmp_path: Path) -> None:
     three(tmp_path)
     a, _ = one_draw(85, 0, 0, 15)
-    stored(tmp_path, "third", a)  # one more than "second", of the same images; five fewer than "best": p = 1/16
+    stored(tmp_path, "third", a)  # one image more than "second", five fewer than "best": p = 1/16
     (panel,) = rank(tmp_path)
     assert [line.group for line in panel.lines] == ["a", "a", "a", "b"]  # 6 x 1/32 is above 0.05
     assert panel.remark == (
@@ -135,7 +143,8 @@ def test_choosing(asked: dict[str, str], found: list[str], tmp_path: Path) -> No
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     three(tmp_path)
     with pytest.raises(
-        ValueError, match="no record of data 'mars' and protocol 'x'; there are cifar10/all-labels/1 on"
+        ValueError,
+        match="no record of data 'mars' and protocol 'x'; there are cifar10/all-labels/1 on",
     ):
         rank(tmp_path, "mars", "x")
     with pytest.raises(ValueError, match="no records; run an evaluation"):
@@ -151,7 +160,12 @@ def test_csv_and_markdown(tmp_path: Path) -> None:
     assert [path.name for path in paths] == ["rank.csv", "rank.md"]
     with open(paths[0], encoding="utf-8", newline="") as file:
         first, second, _ = csv.DictReader(file)
-    assert (first["method"], first["place"], first["group"], first["metric"]) == ("best", "1", "a", "error")
+    assert (first["method"], first["place"], first["group"], first["metric"]) == (
+        "best",
+        "1",
+        "a",
+        "error",
+    )
     assert (float(first["rate"]), first["p_holm_to_best"], first["behind_best"]) == (0.1, "", "0")
     assert (float(second["behind_best"]), float(second["p_holm_to_best"])) == (0.06, 1 / 32)
     assert second["test"] == MCNEMAR

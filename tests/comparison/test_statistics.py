@@ -80,9 +80,10 @@ def test_paired_t_of_equal_differences(value: float, p: float) -> None:
 
 
 def test_draws_and_images_by_hand() -> None:
-    # Means: of draws 2/3 and 1/3; of images 1, 1/2, 0; of all 1/2. Sums of squares: draws 3 (1/36 + 1/36) = 1/6,
-    # images 2 (1/4 + 1/4) = 1, all 3 - 6/4 = 3/2, the rest 1/3. Mean squares: 1/6, 1/2, 1/6. So the variance of the
-    # mean is (1/6 + 1/2 - 1/6) / 6 = 1/12, with (2 - 1) (1/2)^2 / (1/6)^2 = 9 degrees of freedom.
+    # Means: of draws 2/3 and 1/3; of images 1, 1/2, 0; of all 1/2. Sums of squares: draws
+    # 3 (1/36 + 1/36) = 1/6, images 2 (1/4 + 1/4) = 1, all 3 - 6/4 = 3/2, the rest 1/3. Mean
+    # squares: 1/6, 1/2, 1/6. So the variance of the mean is (1/6 + 1/2 - 1/6) / 6 = 1/12, with
+    # (2 - 1) (1/2)^2 / (1/6)^2 = 9 degrees of freedom.
     interval, p = over_draws_and_images(differences(np.array([[1, 1, 0], [1, 0, 0]])))
     t = 0.5 / math.sqrt(1 / 12)
     half = stats.t.ppf(0.975, 9) * math.sqrt(1 / 12)
@@ -91,9 +92,11 @@ def test_draws_and_images_by_hand() -> None:
 
 
 def test_draws_count_for_no_less_than_chance_by_hand() -> None:
-    # All means are 1/3: mean squares of draws and of images are 0, of the rest (3 - 9/9) / 4 = 1/2. That of draws counts
-    # as 1/2: the variance of the mean is 1/18, with 2 degrees of freedom; t = sqrt(2), p = 1 - t / sqrt(2 + t^2).
-    assert over_draws_and_images(differences(np.eye(3, dtype=int)))[1] == pytest.approx(1 - math.sqrt(0.5))
+    # All means are 1/3: mean squares of draws and of images are 0, of the rest (3 - 9/9) / 4 = 1/2.
+    # That of draws counts as 1/2: the variance of the mean is 1/18, with 2 degrees of freedom;
+    # t = sqrt(2), p = 1 - t / sqrt(2 + t^2).
+    p = over_draws_and_images(differences(np.eye(3, dtype=int)))[1]
+    assert p == pytest.approx(1 - math.sqrt(0.5))
 
 
 def test_without_differences_between_images_it_is_the_paired_t_test_of_draws() -> None:
