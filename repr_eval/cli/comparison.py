@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("ids", metavar="A B [C ...]", nargs=-1)
 @options.out
+@click.option("--data", help="The records' data, where it is a set of your own: for the picture.")
 @options.data_dir
 @click.option(
     "--picture/--no-picture",
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="Write images that only one of the two gets right to compare-A-B.png in --out.",
 )
-def compare(ids: tuple[str, ...], out: Path, data_dir: Path | None, picture: bool) -> None:
+def compare(
+    ids: tuple[str, ...],
+    out: Path,
+    data: str | None,
+    data_dir: Path | None,
+    picture: bool,
+) -> None:
     """Is A better than B? Records of one protocol, on the same draws and test images; several: A
     with each.
 
@@ -41,10 +48,15 @@ def compare(ids: tuple[str, ...], out: Path, data_dir: Path | None, picture: boo
     for number, comparison in enumerate(comparisons):
         click.echo("\n" * bool(number) + str(comparison))
     if picture:
-        _pictures(comparisons, out, data_dir)
+        _pictures(comparisons, out, data, data_dir)
 
 
-def _pictures(comparisons: "list[Comparison]", out: Path, data_dir: Path | None) -> None:
+def _pictures(
+    comparisons: "list[Comparison]",
+    out: Path,
+    spec: str | None,
+    data_dir: Path | None,
+) -> None:
     """A picture of each comparison; one line where there is none."""
     from repr_eval.datasets import load_dataset
     from repr_eval.records import facts_of
@@ -54,7 +66,8 @@ def _pictures(comparisons: "list[Comparison]", out: Path, data_dir: Path | None)
         click.echo("no picture: there are no predictions to choose images by", err=True)
         return
     try:
-        data = load_dataset(facts_of(drawn[0].a).dataset, data_dir, download=False)
+        key = facts_of(drawn[0].a).dataset
+        data = load_dataset(spec or key, data_dir, download=False)
         from repr_eval.comparison.picture import write_picture
 
         for one in drawn:

@@ -9,6 +9,7 @@ from comparison_records import one_draw, stored
 from scipy import stats
 from test_startup import imported_by
 
+import repr_eval as rv
 from repr_eval.cli import main
 from repr_eval.datasets import load_dataset
 from repr_eval.predictions import read_predictions
@@ -142,3 +143,23 @@ def test_neither_needs_torch(out: Path) -> None:
     assert status == 0
     assert "wrote " in text
     assert "torch" not in names
+
+
+def test_images_of_a_set_of_ones_own_are_named(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 2
+    images = (rng.integers(0, 90, (60, 32, 32, 3)) + 40 * labels[:, None, None, None]).astype(np.uint8)
+    np.savez(tmp_path / "own.npz", x_train=images[:40], y_train=labels[:40], x_test=images[40:], y_test=labels[40:])
+    data = rv.load_dataset(str(tmp_path / "own.npz"))
+
+    def noise(images: np.ndarray) -> np.ndarray:
+        return images[:, :1, :1, 0].reshape(len(images), -1).astype(float) / 99
+
+    protocol = rv.AllLabels(data)
+    ids = [rv.evaluate(what, protocol, out=tmp_path).record.id for what in (noise, "pixels")]
+    result = run("compare", *ids, "--out", tmp_path)
+    assert "McNemar's exact test: p" in result.stdout
+    assert result.stderr.startswith("no picture: ")
+    assert result.stderr.count("\n") == 1
+    result = run("compare", *ids, "--out", tmp_path, "--data", tmp_path / "own.npz")
+    assert f"wrote {tmp_path / f'compare-{ids[0]}-{ids[1]}.png'}" in result.stderr
