@@ -8,6 +8,7 @@ import pytest
 from comparison_records import predictions_of, stored
 
 import repr_eval as rv
+from repr_eval.classifiers.base import Classifier
 from repr_eval.classifiers.l2svm import LinearSVM
 from repr_eval.predictions import Predictions, read_predictions
 from repr_eval.records import read_records
@@ -117,9 +118,23 @@ def mine(images: np.ndarray) -> np.ndarray:
     return images.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)).reshape(len(images), -1)
 
 
-@pytest.mark.parametrize("classifier", [None, rv.NearestNeighbours()])
-def test_an_evaluation_stores_them(classifier: rv.NearestNeighbours | None, tmp_path: Path) -> None:
-    result = rv.evaluate(mine, rv.Digits(10, draws=3), classifier=classifier, out=tmp_path)
+def brightness(images: np.ndarray) -> np.ndarray:
+    """As `mine`, in [0, 1]: scaled as logistic regression needs it to converge."""
+    return mine(images) / 255
+
+
+KINDS = [
+    None,
+    rv.NearestNeighbours(),
+    rv.WeightedNearestNeighbours(),
+    rv.Ridge(),
+    rv.LogisticRegression(),
+]
+
+
+@pytest.mark.parametrize("classifier", KINDS, ids=lambda one: one.name if one else "protocol's")
+def test_an_evaluation_stores_them(classifier: Classifier | None, tmp_path: Path) -> None:
+    result = rv.evaluate(brightness, rv.Digits(10, draws=3), classifier=classifier, out=tmp_path)
     (record,) = read_records(tmp_path)
     predictions = read_predictions(tmp_path, record)
     assert predictions is not None
@@ -128,7 +143,7 @@ def test_an_evaluation_stores_them(classifier: rv.NearestNeighbours | None, tmp_
     np.testing.assert_array_equal(predictions.labels, data.test.labels)
     np.testing.assert_array_equal(predictions.predicted, result.predictions.predicted)
     assert (predictions.predicted == data.test.labels).sum(1).tolist() == record.test_correct
-    again = rv.evaluate(mine, rv.Digits(10, draws=3), classifier=classifier)  # writes nothing, says the same
+    again = rv.evaluate(brightness, rv.Digits(10, draws=3), classifier=classifier)  # writes nothing, says the same
     assert again.record.predictions_sha256 == record.predictions_sha256
 
 
