@@ -65,9 +65,25 @@ class Result:
         return 1 - self.accuracy
 
     @property
+    def balanced_accuracy(self) -> float | None:
+        """Mean over classes of the accuracy on their test images, and over draws, in [0, 1]; None if unknown."""
+        return self.row.balanced_accuracy
+
+    @property
+    def top5_accuracy(self) -> float | None:
+        """Share of the test images whose class is among the five ranked highest; None of ten classes or fewer."""
+        return self.row.top5_accuracy
+
+    @property
     def ci95(self) -> tuple[float | None, float | None]:
         """A 95% interval of the metric, in [0, 1]: of the mean of the draws, or of one classifier's test images."""
         return self.row.ci95_low, self.row.ci95_high
+
+    @property
+    def more(self) -> dict[str, float]:
+        """Balanced and top-5 accuracy, in [0, 1], by these names, where they are known."""
+        known = {"balanced accuracy": self.balanced_accuracy, "top-5 accuracy": self.top5_accuracy}
+        return {name: value for name, value in known.items() if value is not None}
 
     def __str__(self) -> str:
         record, row = self.record, self.row
@@ -92,6 +108,7 @@ class Result:
             "classifier": row.classifier,
             f"test {self.metric}": f"{100 * row.rate:.2f}%",
             f"95% interval of the {row.ci95_of}": f"{low:.2f}% to {high:.2f}%",
+            **{name: f"{100 * value:.2f}%" for name, value in self.more.items()},
             "draws": row.draws,
             setting_of(self.record.classifier): f"{row.C:g}" + (" (edge)" if row.C_at_edge else ""),
             "record": row.record,
@@ -319,11 +336,22 @@ def measure(features: Extracted, protocol: Protocol, out: Path | None, command: 
         record,
         lists_sha256=_kept(outcome.lists, out),
         predictions_sha256=_kept(predictions.arrays, out) if predictions else None,
+        more=_more(outcome, predictions),
         command=command or shlex.join(sys.argv),
     )
     if out is not None:
         append_record(out, record)
     return Result(record, predictions)
+
+
+def _more(outcome: Outcome, predictions: Predictions | None) -> dict[str, list[float]]:
+    """What a record counts beside the images classified correctly."""
+    more: dict[str, list[float]] = {}
+    if predictions:
+        more["balanced_accuracy"] = predictions.balanced_accuracy
+    if outcome.top5_correct is not None:
+        more["top5_correct"] = list(outcome.top5_correct)
+    return more
 
 
 def _kept(arrays: dict[str, np.ndarray], out: Path | None) -> str:

@@ -64,6 +64,23 @@ class Predictions:
         """In how many draws each image was classified correctly, int64 [N]."""
         return np.unpackbits(self.right, axis=1, count=self.n).sum(0, dtype=np.int64)
 
+    def by_class(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The test images' classes int [K], ascending; how many images each has, int64 [K]; and how
+        many of them each draw's classifier got right, int64 [draws, K].
+        """
+        classes, numbers, counts = np.unique(self.labels, return_inverse=True, return_counts=True)
+        right = np.unpackbits(self.right, axis=1, count=self.n)
+        correct = [np.bincount(numbers, weights=draw, minlength=len(classes)) for draw in right]
+        return classes, counts, np.stack(correct).astype(np.int64)
+
+    @property
+    def balanced_accuracy(self) -> list[float]:
+        """The mean over the classes of the share of their images classified correctly, in [0, 1],
+        one number a draw.
+        """
+        _, counts, correct = self.by_class()
+        return [float(draw.mean()) for draw in correct / counts]
+
     def confusion(self) -> tuple[np.ndarray, np.ndarray]:
         """The classes int [K], ascending, and how often an image of class i was given class j:
         int64 [K, K].

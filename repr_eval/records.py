@@ -29,6 +29,7 @@ OPTIONAL = (
     "classifier_settings",
     "facts",
     "predictions_sha256",
+    "more",
 )  # left out of a line where they say nothing
 
 
@@ -78,6 +79,8 @@ class Record:
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     facts: Facts | None = None  # None in older records; `facts_of` has those of every record
     predictions_sha256: str | None = None  # of what `repr_eval.predictions` stores; None in older records
+    # What else was counted, one number a draw: "balanced_accuracy", in [0, 1]; "top5_correct", of `test_n` images.
+    more: dict[str, list[float]] = field(default_factory=dict)
     format: int = FORMAT
 
     @property
@@ -110,6 +113,8 @@ class Record:
             del content["facts"]
         if self.predictions_sha256 is None:
             del content["predictions_sha256"]
+        if not self.more:
+            del content["more"]
         return json.dumps(content, sort_keys=True)
 
 
@@ -201,6 +206,18 @@ def _agree(facts: Facts, protocol: object) -> bool:
     )
 
 
+def _fine(more: object, draws: int, n: object) -> bool:
+    """Whether `more` holds numbers for as many draws, within their limits."""
+    limits = {"balanced_accuracy": 1, "top5_correct": n}
+    return isinstance(more, dict) and all(
+        name in limits
+        and isinstance(values, list)
+        and len(values) == draws
+        and all(isinstance(value, int | float) and 0 <= value <= limits[name] for value in values)  # type: ignore[operator]
+        for name, values in more.items()
+    )
+
+
 def _checked(record: Record) -> Record:
     """The record, if its values have the types that tables are made from; else a ValueError."""
     numbers = (int, float)
@@ -220,6 +237,7 @@ def _checked(record: Record) -> Record:
         "classifier_settings": isinstance(record.classifier_settings, dict),
         "predictions_sha256": record.predictions_sha256 is None
         or (isinstance(record.predictions_sha256, str) and _SHA256.fullmatch(record.predictions_sha256) is not None),
+        "more": _fine(record.more, len(counts) if isinstance(counts, list) else 0, record.test_n),
         "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
         "test_n": isinstance(record.test_n, int) and record.test_n > 0,
         "test_correct": isinstance(counts, list)

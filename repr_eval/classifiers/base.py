@@ -41,17 +41,22 @@ class Tested:
     """Test images classified correctly, one number a draw; the fits' largest relative duality gap, if any.
 
     `predicted` holds the class that each draw's classifier gives each test image, int [draws, N], if it is kept: only
-    then can two measurements be compared image by image (`repr_eval.comparison`).
+    then can two measurements be compared image by image (`repr_eval.comparison`). `top5_correct`: images whose class is
+    among the five that a draw's classifier ranks highest, where there are more than ten classes and scores to rank by.
     """
 
     correct: list[int]
     largest_gap: float | None = None
     predicted: np.ndarray | None = field(default=None, compare=False)
+    top5_correct: list[int] | None = None
 
     @classmethod
-    def of(cls, predicted: np.ndarray, y: np.ndarray, largest_gap: float | None = None) -> Self:
+    def of(
+        cls, predicted: np.ndarray, y: np.ndarray, largest_gap: float | None = None,
+        top5_correct: list[int] | None = None,
+    ) -> Self:  # fmt: skip
         """What the classes `predicted` int [draws, N] amount to, where y int [N] are the right ones."""
-        return cls([int(count) for count in (predicted == y).sum(1)], largest_gap, predicted)
+        return cls([int(count) for count in (predicted == y).sum(1)], largest_gap, predicted, top5_correct)
 
 
 class Classifier(Protocol):

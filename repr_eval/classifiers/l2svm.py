@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from repr_eval.classifiers.base import TOL, Features, Fold, Tested, Validation
-from repr_eval.classifiers.selection import fit_draws, predicted_by, select_C
+from repr_eval.classifiers.selection import fit_draws, judged, select_C
 
 
 class LinearSVM:
@@ -29,7 +29,7 @@ class LinearSVM:
         self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
     ) -> Tested:
         models = fit_draws(train.X, train.y, draws, value, TOL, progress)
-        return Tested.of(predicted_by(models, test.X), test.y, max(float(m.gap_.max()) for m in models))
+        return judged(models, test, max(float(m.gap_.max()) for m in models))
 
 
 L2_SVM = LinearSVM()

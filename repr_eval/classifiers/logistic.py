@@ -28,7 +28,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from repr_eval.classifiers.base import TOL, Features, Fold, Tested, Validation
 from repr_eval.classifiers.linear import Centred, Linear, classes_of
-from repr_eval.classifiers.selection import fit_each, predicted_by, select_value
+from repr_eval.classifiers.selection import fit_each, judged, select_value
 from repr_eval.svm.estimator import Matrix
 
 CS = tuple(float(f"1e{power}") for power in range(-6, 4))
@@ -92,7 +92,7 @@ class LogisticRegression:
             models = fit_each(path, draws, value, progress)
         gaps = [model.gap or 0.0 for model in models]
         self._tell(gaps, "the fits that are tested")
-        return Tested.of(predicted_by(models, test.X), test.y, max(gaps))
+        return judged(models, test, max(gaps))
 
     def _tell(self, gaps: Sequence[float], of: str) -> None:
         """A ConvergenceWarning where fits were stopped before they had converged."""

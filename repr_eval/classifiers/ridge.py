@@ -22,7 +22,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
 
 from repr_eval.classifiers.base import Features, Fold, Tested, Validation
 from repr_eval.classifiers.linear import Centred, Linear, classes_of
-from repr_eval.classifiers.selection import fit_each, predicted_by, select_value
+from repr_eval.classifiers.selection import fit_each, judged, select_value
 from repr_eval.svm.estimator import Matrix
 
 ALPHAS = tuple(float(f"1e{power}") for power in range(-3, 8))
@@ -59,7 +59,7 @@ class Ridge:
             return ridge_path(train.X, train.y, alphas, rows)
 
         models = fit_each(path, draws, value, progress)
-        return Tested.of(predicted_by(models, test.X), test.y)
+        return judged(models, test)
 
 
 def ridge_path(

@@ -7,13 +7,14 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from repr_eval.classifiers.base import Features, Fold, Validation
+from repr_eval.classifiers.base import Features, Fold, Tested, Validation
 from repr_eval.classifiers.linear import Linear
 from repr_eval.svm.estimator import L2SVM, Matrix, fit_path
 from repr_eval.svm.rows import Rows
 from repr_eval.system.parallel import parallel_map
 from repr_eval.system.progress import Count, progress_count
 
+TOP5_FROM = 10  # classes; of more, it is also counted how often the right one is among the five ranked highest
 PATIENCE = 2  # a path ends once the held-out accuracy has been below its best for so many values of C in a row
 Model = TypeVar("Model", L2SVM, Linear)
 # Rows (None for all) and values of the setting -> a fit for each value.
@@ -49,17 +50,44 @@ def predicted_by(models: Sequence[Model], X: Matrix, index: np.ndarray | None = 
 
     ValueError where features hold NaN or infinity.
     """
+    return np.stack([model.labels_of(scores) for model, scores in _scored(models, X, index)])
+
+
+def judged(models: Sequence[Model], test: Features, largest_gap: float | None = None) -> Tested:
+    """What each model says of the test images, and, of more than ten classes, how often it ranks theirs among five."""
+    predicted, top5 = [], []
+    for model, scores in _scored(models, test.X, None):
+        predicted.append(model.labels_of(scores))
+        if len(model.classes_) > TOP5_FROM:
+            top5.append(count_in_top(scores, model.classes_, test.y, 5))
+    return Tested.of(np.stack(predicted), test.y, largest_gap, top5 or None)
+
+
+def count_in_top(scores: np.ndarray, classes: np.ndarray, y: np.ndarray, k: int) -> int:
+    """How many rows have their class y [N] among the k highest of their scores [N, K] for `classes` [K], ascending.
+
+    Of equal scores the first class's counts as the higher, as for the prediction itself. A class that has no score is
+    never among them.
+    """
+    columns = np.minimum(np.searchsorted(classes, y), len(classes) - 1)
+    own = scores[np.arange(len(y)), columns][:, None]
+    before = np.arange(len(classes)) < columns[:, None]
+    above = (scores > own).sum(1) + ((scores == own) & before).sum(1)
+    return int(((above < k) & (classes[columns] == y)).sum())
+
+
+def _scored(models: Sequence[Model], X: Matrix, index: np.ndarray | None) -> Iterator[tuple[Model, np.ndarray]]:
+    """Each model with its scores [N, its columns] of the rows of X; X is read once for all."""
     rows = Rows(X, index)
     W = np.concatenate([np.column_stack([m.coef_, m.intercept_]) for m in models]).T
     scores = rows.scores(torch.from_numpy(np.ascontiguousarray(W)).to(rows.dtype).to(rows.device)).cpu().numpy()
     if not np.isfinite(scores).all():
         row = int(np.flatnonzero(~np.isfinite(scores).all(1))[0])
         raise ValueError(f"the features of row {row if index is None else index[row]} hold NaN or infinity")
-    labels, start = [], 0
+    start = 0
     for model in models:
-        labels.append(model.labels_of(scores[:, start : start + len(model.coef_)]))
+        yield model, scores[:, start : start + len(model.coef_)]
         start += len(model.coef_)
-    return np.stack(labels)
 
 
 def select_C(

@@ -24,6 +24,7 @@ COMMANDS = {
     "table": "repr_eval.cli.report:table",
     "compare": "repr_eval.cli.comparison:compare",
     "rank": "repr_eval.cli.comparison:rank",
+    "classes": "repr_eval.cli.comparison:classes",
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",
     "import-weights": "repr_eval.cli.training:import_weights",

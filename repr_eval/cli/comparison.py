@@ -1,4 +1,4 @@
-"""Commands that compare: compare, rank. They need no torch, but for a picture's images."""
+"""Commands that compare: compare, rank, classes. They need no torch, but for a picture's images."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -76,6 +76,26 @@ def _pictures(
             click.echo(f"wrote {path} ({shown} images)", err=True)
     except (ValueError, OSError) as error:
         click.echo(f"no picture: {one_line(error)}", err=True)
+
+
+@click.command("classes")
+@click.argument("record")
+@options.out
+def classes(record: str, out: Path) -> None:
+    """Accuracy by class and the confusion matrix of a record: tables, and a picture.
+
+    RECORD: its id, as tables show it, or the id's beginning.
+
+    \b
+    Example:
+      repr-eval classes 3f2a --out results
+    """
+    from repr_eval.comparison.classes import write_classes
+
+    written = write_classes(out, record)
+    click.echo(written[0].read_text(encoding="utf-8"))
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
 
 
 @click.command("rank")

@@ -76,7 +76,10 @@ def run(protocol: Protocol, settings: dict[str, Any], data: LabelledImages | Non
     job = job_of(protocol, settings)
     check_layers(job.representation, job.layers)
     if features := extracted(job, data or loaded(protocol.dataset, settings)):
-        click.echo(measure(features, job.protocol, job.out, job.command))
+        result = measure(features, job.protocol, job.out, job.command)
+        click.echo(result)
+        if protocol.dataset not in DATASETS and result.more:
+            click.echo(", ".join(f"{name} {100 * value:.2f}%" for name, value in result.more.items()))
         reports(job.out)
 
 

@@ -73,6 +73,7 @@ def _with_all_labels(
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
         predicted=tested.predicted,
+        top5_correct=tested.top5_correct,
     )
 
 
@@ -110,4 +111,5 @@ def low_labels(
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
         predicted=tested.predicted,
+        top5_correct=tested.top5_correct,
     )

@@ -32,3 +32,4 @@ class Outcome:
     test_seconds: float
     classifier_settings: dict[str, Any] = field(default_factory=dict)
     predicted: np.ndarray | None = field(default=None, compare=False)  # int [draws, n_test], where they are kept
+    top5_correct: list[int] | None = None  # one number a draw, of more than ten classes, where there are scores

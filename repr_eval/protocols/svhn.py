@@ -60,4 +60,5 @@ def few_labels(
         test_seconds=time.perf_counter() - selected_at,
         classifier_settings=classifier.settings,
         predicted=tested.predicted,
+        top5_correct=tested.top5_correct,
     )

@@ -51,6 +51,8 @@ class Row:
     seconds: float | None
     record: str
     generated: bool = False  # a program has drawn the images
+    balanced_accuracy: float | None = None  # mean over the classes
+    top5_accuracy: float | None = None  # the right class is among the five ranked highest; of more than ten classes
 
 
 def table_order(table: str) -> tuple[int, str]:
@@ -101,7 +103,13 @@ def measured_row(record: Record, measure: str) -> Row:
         seconds=sum(record.seconds.values()),
         record=record.id,
         generated=facts.generated,
+        balanced_accuracy=_mean(record.more.get("balanced_accuracy"), 1),
+        top5_accuracy=_mean(record.more.get("top5_correct"), record.test_n),
     )
+
+
+def _mean(values: list[float] | None, of: int) -> float | None:
+    return None if values is None else float(np.mean(values)) / of
 
 
 def t_interval(rates: np.ndarray) -> tuple[float, float]:
