@@ -29,6 +29,7 @@ COMMANDS = {
     "export-weights": "repr_eval.cli.training:export_weights",
     "import-weights": "repr_eval.cli.training:import_weights",
     "samples": "repr_eval.cli.training:samples",
+    "explore": "repr_eval.cli.explore:explore",
     "make-digits": "repr_eval.cli.report:make_digits",
 }
 

@@ -72,7 +72,7 @@ def settle_statistics(network: nn.Module, batches: Iterable[Tensor]) -> None:
     The network gives its layers' maps by `activations(x)`; each batch is normalised by its own statistics.
     """
     for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.reset_running_stats()
             module.momentum = None  # the plain mean
     network.train()
@@ -104,12 +104,24 @@ class Generator(nn.Module):
         )
         self.norms = nn.ModuleList(nn.BatchNorm2d(after, eps) for after in hidden)
 
-    def forward(self, z: Tensor) -> Tensor:
+    def activations(self, z: Tensor) -> Iterator[Tensor]:
+        """Each hidden layer's maps after ReLU, first layer first, then the images."""
         h = F.relu(self.dense_norm(self.dense(z))).unflatten(1, (self.base, GRID, GRID))
         h = h.contiguous(memory_format=torch.channels_last)
-        for conv, norm in zip(self.convs, self.norms, strict=False):
+        yield h
+        yield from self.onwards(h, 0)
+
+    def onwards(self, h: Tensor, layer: int) -> Iterator[Tensor]:
+        """What follows on the maps h of hidden layer number `layer`, from 0: the layers after it, then the images."""
+        for conv, norm in zip(self.convs[layer:], self.norms[layer:], strict=False):
             h = F.relu(norm(conv(h)))
-        return torch.tanh(self.convs[-1](h))
+            yield h
+        yield torch.tanh(self.convs[-1](h))
+
+    def forward(self, z: Tensor) -> Tensor:
+        for h in self.activations(z):
+            x = h
+        return x
 
 
 def initialise(network: nn.Module, generator: torch.Generator) -> None:

@@ -56,3 +56,11 @@ def find_weights(name: str) -> Path:
         names = ", ".join(sorted(manifest()["models"]))
         raise ValueError(f"no weights called {name!r}; shipped are {names}; controls and methods: cifar10-svm --help")
     return shipped
+
+
+def find_both(source: str) -> list[Path]:
+    """The files that `source` stands for: a file itself, or D's and, where there is one, G's of shipped weights."""
+    path = find_weights(source)
+    generator = path.with_name(f"{path.stem}-generator{path.suffix}")
+    shipped = not Path(source).is_file()
+    return [path, generator] if shipped and generator.is_file() else [path]

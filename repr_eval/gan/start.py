@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from repr_eval.gan.networks import Discriminator, Generator
-from repr_eval.gan.pretrained import find_weights
+from repr_eval.gan.pretrained import find_both
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.weights import WeightsInfo, load_network, weights_hash
 from repr_eval.gan.widen import widened
@@ -90,7 +89,7 @@ def read_start(sources: Sequence[str]) -> Start:
     infos: dict[str, WeightsInfo] = {}
     names: dict[str, str] = {}
     for source in sources:
-        for path in _files(source):
+        for path in find_both(source):
             network, info = load_network(path)
             if info.network in networks:
                 raise ValueError(f"--from: {names[info.network]} and {path} are both a {info.network}; give one")
@@ -100,10 +99,3 @@ def read_start(sources: Sequence[str]) -> Start:
         raise ValueError(f"--from {' '.join(sources)}: a generator alone; name a discriminator's weights too")
     assert generator is None or isinstance(generator, Generator)
     return Start(discriminator, generator, infos, names)
-
-
-def _files(source: str) -> list[Path]:
-    path = find_weights(source)
-    generator = path.with_name(f"{path.stem}-generator{path.suffix}")
-    shipped = not Path(source).is_file()
-    return [path, generator] if shipped and generator.is_file() else [path]

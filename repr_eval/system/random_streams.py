@@ -7,7 +7,10 @@ import torch
 from torch import Tensor
 
 # One stream for each use, so that no two uses share numbers.
-_STREAMS = {"init-d": 0, "init-g": 1, "order": 2, "noise": 3, "samples": 4, "init-heads": 5, "views": 6, "widen": 7}
+_STREAMS = {
+    "init-d": 0, "init-g": 1, "order": 2, "noise": 3, "samples": 4, "init-heads": 5, "views": 6, "widen": 7,
+    "statistics": 8,
+}  # fmt: skip
 
 
 def generator_for(seed: int, stream: str, index: int = 0, device: torch.device | str = "cpu") -> torch.Generator:

@@ -1,0 +1,55 @@
+"""The group explore: what a generator and a discriminator have learned, as pictures and numbers.
+
+What needs torch is imported once a command runs and its options are checked.
+"""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from repr_eval.cli import options
+
+# Command -> module and function, imported when it is asked for.
+STUDIES: dict[str, str] = {}
+
+weights = click.option(
+    "--weights",
+    "weights",
+    multiple=True,
+    required=True,
+    metavar="WEIGHTS",
+    help="A generator's .safetensors file, and a discriminator's; or a name from pretrained/, which stands for both. "
+    "Repeatable.",
+)
+z = click.option(
+    "--z", type=click.Choice(["uniform", "normal"]), help="The noise. Default: what the weights were trained with."
+)
+out = click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("explored"),
+    show_default=True,
+    help="Folder of pictures and numbers.",
+)
+COMMON = (weights, z, options.seed, options.device, out)
+
+
+class _Studies(click.Group):
+    """The commands of `STUDIES`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(STUDIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in STUDIES:
+            return None
+        module, function = STUDIES[cmd_name].split(":")
+        command = getattr(importlib.import_module(module), function)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group("explore", cls=_Studies)
+def explore() -> None:
+    """What a generator and a discriminator have learned: pictures, and numbers with controls."""
