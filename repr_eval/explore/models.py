@@ -1,7 +1,7 @@
-"""The networks that the studies look at: a generator that draws each image for itself, and a discriminator's features.
+"""The networks that the studies look at: a generator that draws each image for itself, and D's features.
 
-In training, G's batch norms take the statistics of the batch at hand, so that an image depends on which others are drawn
-with it. Here they are fixed: the mean over 32 batches of 64 noise vectors, which follow from the seed. The same noise
+In training, G's batch norms take the statistics of the batch at hand, so that an image depends on which others are
+drawn with it. Here they are fixed: the mean over 32 batches of 64 noise vectors, always the same ones. The same noise
 vector is then the same image, alone or among others.
 """
 

@@ -30,7 +30,8 @@ def files(tmp_path: Path) -> dict[str, Path]:
     discriminator = Discriminator(ARCH, 0.05)
     save_weights(made["d"], discriminator, WeightsInfo("discriminator", ARCH.name, 0.05))
     save_weights(made["bare"], discriminator, WeightsInfo("discriminator", ARCH.name, 0.05, statistics=False))
-    save_weights(made["large"], Discriminator(architecture_named("dcgan64"), 0.05), WeightsInfo("discriminator", "dcgan64", 0.05))  # fmt: skip
+    large = Discriminator(architecture_named("dcgan64"), 0.05)
+    save_weights(made["large"], large, WeightsInfo("discriminator", "dcgan64", 0.05))
     return made
 
 
