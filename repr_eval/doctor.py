@@ -42,7 +42,11 @@ def report(root: DataRoot, out: Path) -> Iterator[str]:
     for row in DATASETS.values():
         if row.find:
             where = row.find(root.path)
-            yield f"  {row.title}: " + (f"in {where}" if where else f"not found ({row.layout}); --download fetches it")
+            yield f"  {row.title}: " + (
+                f"in {where}"
+                if where
+                else f'not found ({row.layout}); `load_dataset("{row.key}", download=True)` fetches it'
+            )
     yield from _weights()
     yield from _jobs(available, free)
 

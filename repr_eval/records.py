@@ -159,7 +159,7 @@ def read_records(folder: Path) -> list[Record]:
     """All records of `folder`, oldest first. Raises ValueError that names a line which is not a record."""
     path = folder / FILE
     if not path.is_file():
-        raise ValueError(f"{path}: no records; run an evaluation with --out {folder} first")
+        raise ValueError(f"{path}: no records; run an evaluation with `out={str(folder)!r}` first")
     required = {f.name for f in fields(Record)} - set(OPTIONAL)
     records = []
     for number, line in enumerate(path.read_bytes().splitlines(), 1):

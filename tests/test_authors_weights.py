@@ -100,7 +100,9 @@ def test_flipped_kernels_tell_real_digits_from_generated_ones(real: Path, grey: 
 
 def test_the_incomplete_imagenet_set_names_what_is_missing(real: Path) -> None:
     jl = real / "dcgan_authors/imagenet/30_discrim_params.jl"
-    with pytest.raises(ValueError, match=r"jl_11\.npy \(weights of layer 5\) is missing; --layers 1-4 reads the"):
+    with pytest.raises(
+        ValueError, match=r"jl_11\.npy \(weights of layer 5\) is missing; the layers before it, 1-4, can"
+    ):
         import_authors_weights(jl, "dcgan32")
     _, info = import_authors_weights(jl, "dcgan32", layers=4)
     assert (info.name, info.trained_on) == ("DCGAN, authors' weights", "ImageNet-1k")

@@ -7,6 +7,7 @@ import sys
 import click
 
 from repr_eval import __version__
+from repr_eval.cli.wording import as_options
 
 # Command -> module and function. These modules declare options alone; what a command works with, torch and the like, is
 # imported in its function, once its options are checked. So help, `pack`, its worker processes and tables do without.
@@ -35,8 +36,8 @@ COMMANDS = {
 
 
 def one_line(error: BaseException) -> str:
-    """What an error says, in one line; its type where it says nothing."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """What an error says, in one line and in options; its type where it says nothing."""
+    return as_options(" ".join(str(error).split())) or type(error).__name__
 
 
 class _Commands(click.Group):

@@ -240,10 +240,7 @@ def _representation(settings: dict[str, Any]) -> Representation:
     device = chosen_device(settings["device"])
     if settings["encoder"] is not None:
         return _encoder(settings, device)
-    try:
-        return representation_named(weights, seed=settings["seed"], device=device, bn=bn, arch=arch, width=width)
-    except ValueError as error:
-        raise ValueError(re.sub(r"\bbn (?=running|at-hand|recomputed)", "--bn ", str(error))) from error
+    return representation_named(weights, seed=settings["seed"], device=device, bn=bn, arch=arch, width=width)
 
 
 def _classifier(dataset: str, settings: dict[str, Any]) -> Classifier:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from repr_eval.cli import options
+from repr_eval.cli.wording import as_options
 
 
 @click.command("table")
@@ -41,7 +42,7 @@ def doctor(data_dir: Path | None, out: Path) -> None:
     from repr_eval.images.data_dir import data_root
 
     for line in report(data_root(data_dir), out):
-        click.echo(line)
+        click.echo(as_options(line))
 
 
 @click.command("make-digits")

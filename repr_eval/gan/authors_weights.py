@@ -143,7 +143,7 @@ def import_authors_weights(
     whole = isinstance(network, Generator) or network.dense is not None
     if whole and max(files) > len(expected):
         raise ValueError(
-            f"{files[max(files)]}: {arch} at width {width:g} has only {len(expected)} arrays; is --arch right?"
+            f"{files[max(files)]}: {arch} at width {width:g} has only {len(expected)} arrays; is `arch` right?"
         )
     arrays = list(_arrays(jl, files, expected, f"{arch} at width {width:g}"))
     paths = [files[i + 1] for i in range(len(expected))]
@@ -178,7 +178,7 @@ def _network_of(
     if len(shape) != 2 or shape[1] == 1:
         raise ValueError(f"{first}: is {list(shape)}; a discriminator starts with [maps, 3, k, k], a generator [z, n]")
     if layers is not None:
-        raise ValueError(f"{jl}: holds a generator, which is needed whole; --layers is for discriminators")
+        raise ValueError(f"{jl}: holds a generator, which is needed whole; `layers` is for discriminators")
     return Generator(architecture, width, shape[0])
 
 
@@ -186,7 +186,9 @@ def _arrays(jl: Path, files: dict[int, Path], expected: Sequence[Slot], arch: st
     for number, slot in enumerate(expected, 1):
         if number not in files:
             a_discriminator = expected[0].layer == 1
-            advice = f"; --layers 1-{slot.layer - 1} reads the layers before it" * (a_discriminator and slot.layer > 1)
+            advice = f"; the layers before it, 1-{slot.layer - 1}, can be read alone (`layers`)" * (
+                a_discriminator and slot.layer > 1
+            )
             raise ValueError(f"{jl}_{number:02d}.npy ({slot.words}) is missing{advice}")
         array = read_array(files[number])
         if array.shape != slot.shape:

@@ -75,7 +75,7 @@ def load_checkpoint(folder: Path, device: torch.device) -> tuple[int, dict[str, 
         return step, {name: tensor.to(device) for name, tensor in tensors.items()}
     if stored:
         raise ValueError(
-            f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another --out"
+            f"{stored[-1][1]}: damaged, and so is every older checkpoint beside it; start anew in another `out`"
         )
     return None
 

@@ -34,7 +34,9 @@ def begin_decay(run: Path, out: Path, steps: int | None = None) -> TrainingSetti
         raise ValueError(f"{run}: has no checkpoint to go on from; train it first")
     step, tensors = stored
     if step > settings.decay_from:
-        raise ValueError(f"{run}: its rates fall since step {settings.decay_from}; let it end with train-gan --resume")
+        raise ValueError(
+            f"{run}: its rates fall since step {settings.decay_from}; train it to its end with `resume=True`"
+        )
     share = settings.recipe.decay or SHARE
     steps = max(1, round(step * share / (1 - share))) if steps is None else steps
     total = step + steps

@@ -54,7 +54,9 @@ def find_weights(name: str) -> Path:
         raise ValueError(f"no weights called {name!r}: {error}") from error
     if not shipped.is_file():
         names = ", ".join(sorted(manifest()["models"]))
-        raise ValueError(f"no weights called {name!r}; shipped are {names}; controls and methods: cifar10-svm --help")
+        raise ValueError(
+            f"no weights called {name!r}; shipped are {names}; controls and methods: `help(repr_eval.representation)`"
+        )
     return shipped
 
 

@@ -70,7 +70,7 @@ class Recipe:
     def _check_views(self) -> None:
         """Raise a ValueError where the choices about views do not go together."""
         if self.rotation_from == "second" and self.rotation and not self.contrast:
-            raise ValueError("rotation_from second: only `contrast` has a second view")
+            raise ValueError("rotation_from second: only contrast has a second view")
         if self.n_small_views and not self.small_views:
             raise ValueError(f"n_small_views {self.n_small_views}: small_views must say how they are made")
         if self.views and (self.consistency or self.r1):

@@ -49,9 +49,11 @@ def check_folder(out: Path, resume: bool) -> None:
     """Raise a ValueError where `out` cannot be the folder of a run that is to begin or, with `resume`, to go on."""
     if (out / SETTINGS).exists():
         if not resume:
-            raise ValueError(f"{out}: already holds a run; pass --resume to go on with it, or choose another --out")
+            raise ValueError(
+                f"{out}: already holds a run; pass `resume=True` to go on with it, or choose another `out`"
+            )
     elif latest_step(out):
-        raise ValueError(f"{out}: has checkpoints but no {SETTINGS} that says of what; choose another --out")
+        raise ValueError(f"{out}: has checkpoints but no {SETTINGS} that says of what; choose another `out`")
 
 
 def prepare_folder(
@@ -63,12 +65,12 @@ def prepare_folder(
         before = read_settings(stored)
         refuse_changes(before, settings, out)
         if settings.started_from and not start and not latest_step(out):
-            raise ValueError(f"{out}: has no checkpoint yet; name the weights that it starts from again, with --from")
+            raise ValueError(f"{out}: has no checkpoint yet; name the weights that it starts from again (`start`)")
         past = read_history(stored)
         if latest_step(out) > settings.total_steps:
             raise ValueError(
-                f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise --epochs "
-                "or --max-steps, or choose another --out"
+                f"{out}: has {latest_step(out)} steps, more than the {settings.total_steps} asked for; raise `epochs` "
+                "or `max_steps`, or choose another `out`"
             )
         _refuse_other_pace(before, settings, latest_step(out), out)
     for folder in (out, out / "samples"):
@@ -88,7 +90,7 @@ def _refuse_other_pace(before: TrainingSettings, now: TrainingSettings, step: in
     if before.total_steps != now.total_steps and step > min(before.decay_from, now.decay_from):
         raise ValueError(
             f"{out}: is at step {step}, and its rates fall from step {before.decay_from} on (at the length asked: "
-            f"{now.decay_from}); end it with its own length, or start another run --from {out / DISCRIMINATOR}"
+            f"{now.decay_from}); end it with its own length, or start another run from {out / DISCRIMINATOR}"
         )
 
 
@@ -130,7 +132,7 @@ class Log:
             if not np.isfinite([d_loss, g_loss]).all():
                 raise TrainingFailed(
                     f"step {step}: the loss is NaN or infinite (D {d_loss}, G {g_loss}); the last checkpoint is kept. "
-                    "Try a lower --lr, --precision fp32, or another --seed, in a new --out"
+                    'Try a lower `lr`, `precision="fp32"`, or another `seed`, in a new `out`'
                 )
             rows.append(f"{step},{step * self.batch_size},{d_loss:.6g},{g_loss:.6g}\n")
             self.recent.append(d_loss)
@@ -143,5 +145,5 @@ class Log:
             raise TrainingFailed(
                 f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "
                 f"{COLLAPSE_WINDOW} steps): it no longer teaches G. The last checkpoint is kept. "
-                "Try a lower --lr, a larger --batch-size, more images, or another --seed, in a new --out"
+                "Try a lower `lr`, a larger `batch_size`, more images, or another `seed`, in a new `out`"
             )

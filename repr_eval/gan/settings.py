@@ -143,5 +143,5 @@ def refuse_changes(old: TrainingSettings, new: TrainingSettings, where: Path) ->
     if changed:
         raise ValueError(
             f"{where}: holds a run with other settings ({'; '.join(changed)}); "
-            "resume it with its own or choose another --out"
+            "resume it with its own or choose another `out`"
         )

@@ -60,8 +60,8 @@ class Start:
         for what, its, asked in shape:
             if its != asked:
                 raise ValueError(
-                    f"{name}: is of {what} {its}, this run of {asked}; give --{what} {its} or leave it out"
-                    + (", or --widen it" if what == "width" and settings.width == 2 * info.width else "")
+                    f"{name}: is of {what} {its}, this run of {asked}; give `{what}={its!r}`"
+                    + (", or widen it (`widened`)" if what == "width" and settings.width == 2 * info.width else "")
                 )
         if self.generator is None:
             return
@@ -92,10 +92,10 @@ def read_start(sources: Sequence[str]) -> Start:
         for path in find_both(source):
             network, info = load_network(path)
             if info.network in networks:
-                raise ValueError(f"--from: {names[info.network]} and {path} are both a {info.network}; give one")
+                raise ValueError(f"`start`: {names[info.network]} and {path} are both a {info.network}; give one")
             networks[info.network], infos[info.network], names[info.network] = network, info, str(path)
     discriminator, generator = networks.get("discriminator"), networks.get("generator")
     if not isinstance(discriminator, Discriminator):
-        raise ValueError(f"--from {' '.join(sources)}: a generator alone; name a discriminator's weights too")
+        raise ValueError(f"`start` {' '.join(sources)}: a generator alone; name a discriminator's weights too")
     assert generator is None or isinstance(generator, Generator)
     return Start(discriminator, generator, infos, names)

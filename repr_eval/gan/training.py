@@ -102,7 +102,7 @@ class _Run:
             save_checkpoint(self.out, self.step, self.game.state())
         except ValueError as error:
             raise TrainingFailed(
-                f"{error}. Try a lower --lr, --precision fp32, or another --seed, in a new --out"
+                f'{error}. Try a lower `lr`, `precision="fp32"`, or another `seed`, in a new `out`'
             ) from error
         self.stored_step = self.step
 
@@ -133,7 +133,7 @@ def check_images(images: np.ndarray, settings: TrainingSettings, image_size: int
     if images.dtype != np.uint8 or images.shape[1:] != (image_size, image_size, 3):
         raise ValueError(
             f"{settings.data}: images are {images.dtype} {list(images.shape)}; {settings.arch} needs uint8 "
-            f"[N, {image_size}, {image_size}, 3] (see repr-eval pack --size {image_size})"
+            f"[N, {image_size}, {image_size}, 3] (pack them with `size={image_size}`)"
         )
     if len(images) != settings.n_images:
         raise ValueError(f"{settings.data}: {len(images)} images, where the settings say {settings.n_images}")
@@ -178,9 +178,9 @@ def train(
         except torch.OutOfMemoryError as error:
             reason = str(error).split(". ")[0]
         fits = _batch_that_fits(images, settings, device)
-        advice = f"a --batch-size of {fits} fits" if fits else "not even 2 images fit; try a smaller --width"
+        advice = f"a `batch_size` of {fits} fits" if fits else "not even 2 images fit; try a smaller `width`"
         raise TrainingFailed(
-            f"{device} ran out of memory with --batch-size {settings.batch_size} ({reason}): {advice}, in a new --out. "
+            f"{device} ran out of memory with `batch_size={settings.batch_size}` ({reason}): {advice}, in a new `out`. "
             "The last checkpoint is kept"
         )
 

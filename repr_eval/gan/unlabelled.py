@@ -66,7 +66,7 @@ def read_packed(path: Path, size: int) -> UnlabelledImages:
     if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
         raise ValueError(
             f"{path}: holds {images.dtype} {list(images.shape)}; needed: uint8 [N, {size}, {size}, 3] "
-            f"(repr-eval pack IMAGES {path.name} --size {size})"
+            f"(pack the images with `size={size}`)"
         )
     digest = sha256_of(images)
     sidecar = path.with_suffix(".json")

@@ -25,6 +25,7 @@ PIXEL_FINGERPRINTS = {
 
 _BATCHES = "cifar-10-batches-py"
 _ARCHIVE = "cifar-10-python.tar.gz"
+_FETCH = '`load_dataset("cifar10", download=True)`'
 _SUFFIXES = {".png", ".bmp", ".ppm", ".webp", ".jpg", ".jpeg"}
 
 
@@ -74,11 +75,11 @@ def _missing_message(root: DataRoot) -> str:
     if archive.exists():
         return (
             f"{archive}: an archive that is not unpacked, or only half downloaded; "
-            "--download checks its MD5, completes it and unpacks it"
+            f"{_FETCH} checks its MD5, completes it and unpacks it"
         )
     return (
         f"CIFAR-10 not found in {root.path} ({root.why}): looked for {_BATCHES}/ and "
-        f"for {{train,test}}/<class>/*.png, there and in cifar10/. With a network: repr-eval cifar10-svm --download"
+        f"for {{train,test}}/<class>/*.png, there and in cifar10/. With a network, {_FETCH} fetches it"
     )
 
 
@@ -94,7 +95,7 @@ def _download(target: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"CIFAR-10 could not be downloaded into {target} ({error}); put cifar-10-python.tar.gz, unpacked, there, "
-            "or name a folder that has it with --data-dir"
+            "or name a folder that has it with `data_dir`"
         ) from error
 
 
@@ -105,7 +106,7 @@ def _read_pickles(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
     except RuntimeError as error:
         raise ValueError(
             f"{folder / _BATCHES}: not the original files (one is missing, or its MD5 is not the published one); "
-            "fetch them again with --download"
+            f"fetch them again with {_FETCH}"
         ) from error
     return dataset.data, np.asarray(dataset.targets)
 

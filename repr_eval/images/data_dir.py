@@ -1,4 +1,4 @@
-"""Where data sets are looked for: `--data-dir`, else $REPR_EVAL_DATA, else a cache folder."""
+"""Where data sets are looked for: the parameter `data_dir`, else $REPR_EVAL_DATA, else a cache folder."""
 
 import os
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
 def data_root(data_dir: Path | None) -> DataRoot:
     """The folder to look in. A named folder that does not exist is a ValueError that says who named it."""
     if data_dir is not None:
-        root = DataRoot(Path(data_dir), own=False, why="--data-dir")
+        root = DataRoot(Path(data_dir), own=False, why="`data_dir`")
     elif os.environ.get(VARIABLE):
         root = DataRoot(Path(os.environ[VARIABLE]), own=False, why=f"${VARIABLE}")
     else:

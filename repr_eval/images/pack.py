@@ -245,7 +245,7 @@ def _finished(job: _Job, out: Path) -> PackReport:
 
 
 def _unreadable(source: Path, name: str, reason: str) -> ValueError:
-    return ValueError(f"{UnreadableImage(source / name, reason)}; remove it or pass --skip-unreadable")
+    return ValueError(f"{UnreadableImage(source / name, reason)}; remove it or pass `skip_unreadable=True`")
 
 
 def _usable_cores() -> int:

@@ -13,6 +13,7 @@ from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
 NOT_SVHN = "in SVHN's layout, not SVHN"
+_FETCH = '`load_dataset("svhn", download=True)`'
 
 # Sets in SVHN's layout that are known by content: (train, test) fingerprints -> name.
 KNOWN = {
@@ -37,7 +38,7 @@ def load_svhn(root: DataRoot, download: bool = False) -> LabelledImages:
     if folder is None:
         raise MissingData(
             f"SVHN not found in {root.path} ({root.why}): looked for train_32x32.mat and test_32x32.mat, there and in "
-            "svhn/. With a network: repr-eval svhn --labels 1000 --download"
+            f"svhn/. With a network, {_FETCH} fetches them"
         )
     paths = {split: folder / f"{split}_32x32.mat" for split in ("train", "test")}
     splits = {split: read_mat(path) for split, path in paths.items()}
@@ -71,7 +72,7 @@ def _download(folder: Path) -> None:
     except (OSError, RuntimeError) as error:
         raise MissingData(
             f"SVHN could not be downloaded into {folder} ({error}); put train_32x32.mat and test_32x32.mat there, or "
-            "name a folder that has them with --data-dir"
+            "name a folder that has them with `data_dir`"
         ) from error
 
 

@@ -95,7 +95,7 @@ def _made(
         for images, part in ((data.train.images, array[:n_train]), (data.test.images, array[n_train:])):
             if transform(images, out=part) is not part:
                 method = representation.description.method
-                raise ValueError(f"{method}: transform(images, out) must write to `out` and return it")
+                raise ValueError(f"{method}: transform(images, out) must write to out and return it")
 
     if ranks.first:
         check_space(store, settings, shape)  # before a training of hours

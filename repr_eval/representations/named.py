@@ -23,11 +23,11 @@ def representation_named(
     device = device or torch.device("cpu")
     if name in METHODS:
         if bn != "recomputed":
-            raise ValueError(f"bn {bn}: {name} has no batch norm; leave it out")
+            raise ValueError(f"`bn={bn!r}`: {name} has no batch norm; leave it out")
         return METHODS[name](seed, device)
     if control := UNTRAINED.fullmatch(name or ""):
         if bn == "running":
-            raise ValueError("bn running: untrained weights have no statistics of their own; use bn recomputed")
+            raise ValueError('`bn="running"`: untrained weights have no statistics of their own; use `bn="recomputed"`')
         return untrained(arch, width, seed if control[1] is None else int(control[1]), bn=bn, device=device)
     if name is not None and is_feature_folder(name):
         if bn != "recomputed":

@@ -20,6 +20,6 @@ def chosen_device(name: str) -> "torch.device":
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         raise ValueError(
-            f"device {name!r} is not available here ({str(error).splitlines()[0]}); try --device cpu"
+            f'device {name!r} is not available here ({str(error).splitlines()[0]}); try `device="cpu"`'
         ) from error
     return device

@@ -428,7 +428,7 @@ def test_every_changed_setting_is_named_at_once(stopped: Path) -> None:
 
 def test_a_folder_that_holds_a_run_is_refused_without_resume(stopped: Path) -> None:
     before = contents(stopped)
-    with pytest.raises(ValueError, match=f"{stopped}: already holds a run; pass --resume"):
+    with pytest.raises(ValueError, match=f"{stopped}: already holds a run; pass `resume=True`"):
         go_on(stopped, resume=False)
     assert contents(stopped) == before
 
@@ -477,8 +477,8 @@ def poison(monkeypatch: pytest.MonkeyPatch, step: int, where: str) -> None:
 @pytest.mark.parametrize(
     ("where", "message"),
     [
-        ("loss", r"step 8: the loss is NaN or infinite \(D \d.*, G nan\).*Try a lower --lr"),
-        ("weights", r"step 8: generator/dense\.weight holds NaN.*Try a lower --lr"),
+        ("loss", r"step 8: the loss is NaN or infinite \(D \d.*, G nan\).*Try a lower `lr`"),
+        ("weights", r"step 8: generator/dense\.weight holds NaN.*Try a lower `lr`"),
     ],
 )
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(

@@ -95,7 +95,7 @@ def test_a_paced_run_is_extended_before_its_decay_and_not_after(tmp_path: Path) 
     go_on(tmp_path / "run", paced(max_steps=12), stop=after(1))
     go_on(tmp_path / "run", paced(max_steps=12))
     assert (tmp_path / "run" / TENSORS[0]).read_bytes() == (tmp_path / "long" / TENSORS[0]).read_bytes()
-    with pytest.raises(ValueError, match=r"is at step 12, and its rates fall from step 7 on .* --from"):
+    with pytest.raises(ValueError, match=r"is at step 12, and its rates fall from step 7 on .* another run from"):
         go_on(tmp_path / "run", paced(max_steps=15))
 
 
@@ -227,7 +227,7 @@ def test_weights_in_float16_will_do(published: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--width", "0.06"], "is of width 0.03, this run of 0.06; give --width 0.03 or leave it out"),
+        (["--width", "0.06"], "is of width 0.03, this run of 0.06; give --width 0.03, or widen it (--widen)"),
         (["--arch", "dcgan32"], "is of arch dcgan32-svhn, this run of dcgan32"),
         (["--z-dim", "6"], "is a generator of noise of length 5, this run's is of 6"),
         (["--recipe", "contrastive"], "is a generator of width 0.03, this run's is of 0.015 (recipe contrastive)"),

@@ -165,7 +165,7 @@ def test_a_memory_map_trains_like_an_array(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (np.zeros((N_IMAGES, 64, 64, 3), np.uint8), r"noise: images are uint8 \[43, 64, 64, 3\].*--size 32"),
+        (np.zeros((N_IMAGES, 64, 64, 3), np.uint8), r"noise: images are uint8 \[43, 64, 64, 3\].*`size=32`"),
         (np.zeros((N_IMAGES, 32, 32, 3), np.float32), "noise: images are float32"),
         (np.zeros((N_IMAGES, 32, 32), np.uint8), r"\[43, 32, 32\]"),
         (np.zeros((42, 32, 32, 3), np.uint8), "42 images, where the settings say 43"),
@@ -357,7 +357,7 @@ def test_a_collapse_is_seen_however_often_the_run_is_stopped(monkeypatch: pytest
 
 
 def test_a_learning_rate_far_too_large_stops_the_run_with_advice(tmp_path: Path) -> None:
-    with pytest.raises(TrainingFailed, match=r"(NaN|collapsed).*Try a lower --lr"):
+    with pytest.raises(TrainingFailed, match=r"(NaN|collapsed).*Try a lower `lr`"):
         go_on(tmp_path, with_settings(recipe=replace(SMALL_BATCHES, lr=1e30), epochs=100))
 
 
@@ -426,7 +426,7 @@ def test_too_little_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch
 
     monkeypatch.setattr(DCGAN, "step", step)
     settings = with_settings(recipe=replace(SETTINGS.recipe, batch_size=8))
-    with pytest.raises(TrainingFailed, match=r"ran out of memory with --batch-size 8 .*: a --batch-size of 2 fits"):
+    with pytest.raises(TrainingFailed, match=r"ran out of memory with `batch_size=8` .*: a `batch_size` of 2 fits"):
         train(images(), settings, tmp_path, device=CPU, progress=False)
 
     def never(self: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:

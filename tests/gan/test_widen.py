@@ -83,7 +83,7 @@ def test_a_run_starts_from_widened_weights(tmp_path: Path) -> None:
     assert settings.started_from
     assert settings.started_from["widened"] is True
     assert load_discriminator(tmp_path / "wide" / "discriminator.safetensors")[1].images_seen == 24
-    assert "leave it out, or --widen it" in train("other", "--width", 0.25)
+    assert "give --width 0.125, or widen it (--widen)" in train("other", "--width", 0.25)
     assert "is of width 0.25, this run of 0.125" in train("other", "--width", 0.125, "--widen")
     result = CliRunner().invoke(main, ["train-gan", "--data", "digits", "--widen", "--out", str(tmp_path / "none")])
     assert "name the weights that are to be widened, with --from" in result.output

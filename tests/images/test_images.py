@@ -156,7 +156,7 @@ def write_pickles(root: Path, arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -
 
 
 def root_at(path: Path) -> DataRoot:
-    return DataRoot(path, own=False, why="--data-dir")
+    return DataRoot(path, own=False, why="`data_dir`")
 
 
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -232,7 +232,7 @@ def test_pickles_that_are_not_the_originals_are_never_opened(
     for name in ("test_batch", "batches.meta"):
         good = (folder / name).read_bytes()
         (folder / name).write_bytes(pickle.dumps(Trap()))
-        with pytest.raises(ValueError, match=rf"{folder}: not the original files .*its MD5.*--download"):
+        with pytest.raises(ValueError, match=rf"{folder}: not the original files .*its MD5.*download=True"):
             load_cifar10(root_at(tmp_path))
         assert not (tmp_path / "sprung").exists()
         (folder / name).write_bytes(good)
@@ -245,9 +245,9 @@ def test_a_missing_set_says_where_it_looked_and_what_would_provide_it(tmp_path: 
     with pytest.raises(MissingData) as caught:
         load_cifar10(root_at(tmp_path))
     text = str(caught.value)
-    assert text.startswith(f"CIFAR-10 not found in {tmp_path} (--data-dir): looked for cifar-10-batches-py/ and")
+    assert text.startswith(f"CIFAR-10 not found in {tmp_path} (`data_dir`): looked for cifar-10-batches-py/ and")
     assert "{train,test}/<class>/*.png, there and in cifar10/" in text
-    assert text.endswith("repr-eval cifar10-svm --download")
+    assert text.endswith('With a network, `load_dataset("cifar10", download=True)` fetches it')
 
 
 @pytest.mark.parametrize("below", [".", "cifar10"])
@@ -255,7 +255,9 @@ def test_an_archive_that_is_not_unpacked_is_named(tmp_path: Path, below: str) ->
     archive = tmp_path / below / "cifar-10-python.tar.gz"
     archive.parent.mkdir(exist_ok=True)
     archive.write_bytes(b"half of it")
-    with pytest.raises(MissingData, match=rf"{archive}: an archive .* only half downloaded; --download checks"):
+    with pytest.raises(
+        MissingData, match=rf"{archive}: an archive .* only half downloaded; `load_dataset.*download=True.* checks"
+    ):
         load_cifar10(root_at(tmp_path))
 
 
@@ -423,8 +425,8 @@ def test_missing_files_are_looked_for_by_name(mats: Path) -> None:
     with pytest.raises(MissingData) as caught:
         load_svhn(root_at(mats))
     text = str(caught.value)
-    assert text.startswith(f"SVHN not found in {mats} (--data-dir): looked for train_32x32.mat and test_32x32.mat")
-    assert text.endswith("repr-eval svhn --labels 1000 --download")
+    assert text.startswith(f"SVHN not found in {mats} (`data_dir`): looked for train_32x32.mat and test_32x32.mat")
+    assert text.endswith('With a network, `load_dataset("svhn", download=True)` fetches them')
     assert svhn.found_in(mats.parent) is None
 
 
@@ -515,7 +517,7 @@ def test_data_dir_comes_before_the_variable_and_that_before_the_cache(
         (tmp_path / name).mkdir()
     monkeypatch.setenv("REPR_EVAL_DATA", str(tmp_path / "variable"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    assert data_root(tmp_path / "option") == DataRoot(tmp_path / "option", False, "--data-dir")
+    assert data_root(tmp_path / "option") == DataRoot(tmp_path / "option", False, "`data_dir`")
     assert data_root(None) == DataRoot(tmp_path / "variable", False, "$REPR_EVAL_DATA")
     for value in ("", None):
         monkeypatch.setenv("REPR_EVAL_DATA", value) if value is not None else monkeypatch.delenv("REPR_EVAL_DATA")
@@ -526,7 +528,7 @@ def test_data_dir_comes_before_the_variable_and_that_before_the_cache(
 
 
 def test_a_named_folder_that_is_not_there_says_who_named_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=rf"{tmp_path}/no \(--data-dir\): no such folder"):
+    with pytest.raises(ValueError, match=rf"{tmp_path}/no \(`data_dir`\): no such folder"):
         data_root(tmp_path / "no")
     monkeypatch.setenv("REPR_EVAL_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(ValueError, match=rf"{tmp_path}/nowhere \(\$REPR_EVAL_DATA\): no such folder"):
@@ -609,7 +611,7 @@ GOOD = npy(random_images(4))
         (pickle.dumps([1, 2]), "not a whole .npy array"),
         (npy(np.array([{}], object)), "not a whole .npy array"),
         (npz(random_images(4)), "is an archive of arrays"),
-        (npy(random_images(4, size=64)), r"holds uint8 \[4, 64, 64, 3\]; needed: uint8 \[N, 32, 32, 3\].*--size 32"),
+        (npy(random_images(4, size=64)), r"holds uint8 \[4, 64, 64, 3\]; needed: uint8 \[N, 32, 32, 3\].*`size=32`"),
         (npy(random_images(4).transpose(0, 3, 1, 2)), r"holds uint8 \[4, 3, 32, 32\]"),
         (npy(random_images(4)[0]), r"holds uint8 \[32, 32, 3\]"),
         (npy(random_images(4).astype(np.float32)), r"holds float32 \[4, 32, 32, 3\]"),

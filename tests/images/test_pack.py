@@ -291,7 +291,7 @@ def test_unreadable_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, worke
     cut.write_bytes(cut.read_bytes()[:-400])
     out = tmp_path / "out.npy"
 
-    named = r"n0/005\.png: cannot be read as an image \(.*truncated.*\); remove it or pass --skip-unreadable"
+    named = r"n0/005\.png: cannot be read as an image \(.*truncated.*\); remove it or pass `skip_unreadable=True`"
     with pytest.raises(ValueError, match=named):
         quiet_pack(tmp_path / "set", out, workers=workers)
     assert not out.exists()

@@ -214,7 +214,7 @@ def test_a_torn_last_line_does_not_swallow_the_next_record(tmp_path: Path) -> No
 
 
 def test_a_folder_without_records_says_what_makes_them(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"records\.jsonl: no records; run an evaluation with --out"):
+    with pytest.raises(ValueError, match=r"records\.jsonl: no records; run an evaluation with `out="):
         read_records(tmp_path)
 
 

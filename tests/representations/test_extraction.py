@@ -230,7 +230,7 @@ def test_a_transform_that_ignores_its_array_is_refused(tmp_path: Path) -> None:
         def transform(self, images: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
             return super().transform(images)
 
-    with pytest.raises(ValueError, match=r"^mean colour: transform\(images, out\) must write to `out` and return it$"):
+    with pytest.raises(ValueError, match=r"^mean colour: transform\(images, out\) must write to out and return it$"):
         extract(Ignoring(), data_of(pictures(6), pictures(4, seed=1)), tmp_path)
     assert names(tmp_path) == []
 
