@@ -65,7 +65,7 @@ def proxy(representation: Representation, data: ProxyData) -> Score:
     representation.fit(data.images[data.statistics]).transform(data.images[needed], out=X)
     draws, held_out = (np.searchsorted(needed, rows) for rows in (data.draws, data.held_out))
     y = data.labels[needed]
-    validation = select_C(X, y, [(draws[0], held_out)], CS, TOL, progress=False)
-    others = fit_draws(X, y, list(draws[1:]), validation.C, TOL, progress=False)
+    validation = select_C(X, y, [(draws[0], held_out)], CS, TOL)
+    others = fit_draws(X, y, list(draws[1:]), validation.C, TOL)
     correct = [*validation.correct[validation.C], *count_correct(others, X, y, held_out)]
     return Score(validation.C, correct, validation.n, validation.at_edge)

@@ -37,6 +37,7 @@ from repr_eval.gan.weights import load_discriminator
 from repr_eval.representations.averaged_views import AVERAGED_VIEWS, SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
 from repr_eval.representations.discriminator import DiscriminatorFeatures, from_weights, untrained
+from repr_eval.system.progress import silent
 from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -145,6 +146,7 @@ def run(
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 @click.argument("checkpoints", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True))
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
+@silent()
 def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
     """Score the discriminators in CHECKPOINTS of the train-gan run in FOLDER, on its way or at its end."""
     scored, settings = proxy_data(work / "proxy.npz"), read_settings(folder / SETTINGS)
@@ -154,7 +156,7 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
             raise click.ClickException(f"{path}: the name of a checkpoint ends in its step")
         game = DCGAN(settings, torch.device("cpu"))
         game.load_state(load_file(path))
-        representation = DiscriminatorFeatures(game.published_discriminator, "", settings.data, progress=False)
+        representation = DiscriminatorFeatures(game.published_discriminator, "", settings.data)
         record = _described(settings.recipe.name, settings, int(found[1])) | _scored(representation, scored)
         _append(record)
 
@@ -164,6 +166,7 @@ def score(folder: Path, checkpoints: tuple[Path, ...], work: Path) -> None:
 @click.option("--work", type=click.Path(path_type=Path), default=Path("runs/recipes"), show_default=True)
 @click.option("--views", type=click.Choice(list(AVERAGED_VIEWS)), default=SINGLE, show_default=True,
               help="Average features over views of each image.")  # fmt: skip
+@silent()
 def score_weights(files: tuple[Path, ...], work: Path, views: str) -> None:
     """Score the discriminators in FILES, weights as train-gan writes them and export-weights copies them."""
     scored = proxy_data(work / "proxy.npz")
@@ -175,7 +178,7 @@ def score_weights(files: tuple[Path, ...], work: Path, views: str) -> None:
         record["images_seen"] = info.images_seen  # those of before the run's first step among them
         if views != SINGLE:
             record["views"] = views
-        _append(record | _scored(seen_in_views(from_weights(path, progress=False), views), scored))
+        _append(record | _scored(seen_in_views(from_weights(path), views), scored))
 
 
 def _described(name: str, settings: TrainingSettings, steps: int) -> dict[str, Any]:
@@ -194,6 +197,7 @@ def _append(record: dict[str, Any]) -> None:
     click.echo(_summary(record))
 
 
+@silent()
 def _measured(
     name: str, settings: TrainingSettings, found: UnlabelledImages, seen: int, folder: Path, scored: ProxyData
 ) -> dict[str, Any]:
@@ -205,8 +209,7 @@ def _measured(
     if steps:
         before = latest_step(folder)
         try:
-            train(found.images, settings, folder, device=torch.device("cpu"), resume=True, checkpoint_every=10**9,
-                  progress=False)  # fmt: skip
+            train(found.images, settings, folder, device=torch.device("cpu"), resume=True, checkpoint_every=10**9)
         except TrainingFailed as error:
             return record | {"failed": str(error)}
         trained = time.perf_counter() - started
@@ -216,9 +219,9 @@ def _measured(
         }
         if not before:
             record["cpu_seconds"] = round(time.process_time() - started_cpu, 1)
-        representation = from_weights(folder / DISCRIMINATOR, progress=False)
+        representation = from_weights(folder / DISCRIMINATOR)
     else:
-        representation = untrained(settings.arch, settings.width, settings.seed, progress=False)
+        representation = untrained(settings.arch, settings.width, settings.seed)
     return record | _scored(representation, scored)
 
 

@@ -30,6 +30,7 @@ from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train
 from repr_eval.system.files import write_text
+from repr_eval.system.progress import silent
 from repr_eval.system.provenance import commit, machine, versions
 
 RESULTS = Path(__file__).resolve().parent / "results" / "train.json"
@@ -62,9 +63,9 @@ class Ours:
             times.append(time.perf_counter())
             return len(times) > steps
 
-        with tempfile.TemporaryDirectory() as folder:
+        with silent(), tempfile.TemporaryDirectory() as folder:
             settings = replace(self.settings, max_steps=steps + 1)
-            train(noise_images(), settings, Path(folder), device=self.device, stop=stop, progress=False)
+            train(noise_images(), settings, Path(folder), device=self.device, stop=stop)
         return on_device(list(np.diff(times)), self.device)
 
 

@@ -33,6 +33,7 @@ from repr_eval.representations.own_network.network import Network
 from repr_eval.representations.resized import Resized, resized, taking
 from repr_eval.system.arrays import digest_of, save_lists
 from repr_eval.system.devices import chosen_device
+from repr_eval.system.progress import silent
 from repr_eval.system.provenance import commit, machine, versions
 from repr_eval.system.ranks import ALONE, Ranks
 
@@ -130,6 +131,7 @@ def evaluate(
     data_dir: str | Path | None = None,
     device: str = "auto",
     command: str | None = None,
+    progress: bool = True,
 ) -> Result:
     """Measure `representation` by `protocol`.
 
@@ -144,7 +146,7 @@ def evaluate(
     of what does not describe itself are not kept (`repr_eval.given`). `layers` (first, last): the features of these
     layers alone. `views`: each feature is its mean over the image and its mirror image ("mirror"), the image and four
     shifts of it ("shifts"), or both ("mirror-shifts"); the paper's protocol looks once ("single"). `device` is that of
-    names; objects have their own.
+    names; objects have their own. With `progress` False, nothing is shown on stderr.
 
     Raises ValueError on data of another data set, features that are not finite, classes without images, ...
     """
@@ -152,11 +154,12 @@ def evaluate(
         protocol = protocol.with_classifier(classifier)
     checked = as_representation(representation, protocol.seed, device, views)
     check_layers(checked, layers)  # before the hours, not after them
-    if data is None:
-        data = protocol.data or load_dataset(protocol.dataset, data_dir)
     folder = Path(store) if store is not None else cache_folder() / "features"
-    features = seen_through(data, checked, protocol, folder, precision, layers)
-    return measure(features, protocol, Path(out) if out is not None else None, command)
+    with silent(not progress):
+        if data is None:
+            data = protocol.data or load_dataset(protocol.dataset, data_dir)
+        features = seen_through(data, checked, protocol, folder, precision, layers)
+        return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
 def as_representation(

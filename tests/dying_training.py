@@ -42,7 +42,7 @@ def images() -> np.ndarray:
 
 def go_on(folder: Path, settings: TrainingSettings = SETTINGS, **options: Any) -> TrainingResult:
     """Start the run in `folder`, or go on with it."""
-    everything: dict[str, Any] = {"device": torch.device("cpu"), "resume": True, "progress": False}
+    everything: dict[str, Any] = {"device": torch.device("cpu"), "resume": True}
     everything |= {"checkpoint_every": CHECKPOINT_EVERY} | options
     return train(images(), settings, folder, **everything)
 

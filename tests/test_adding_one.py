@@ -70,8 +70,8 @@ class FirstDraws(PerClass):
     dataset: str = field(default="digits", init=False)
     per_class: int = field(default=2, kw_only=False)
 
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
-        return low_labels(train, test, self.per_class, 1, self.seed, self.values, self.classifier, progress)
+    def run(self, train: Features, test: Features) -> Outcome:
+        return low_labels(train, test, self.per_class, 1, self.seed, self.values, self.classifier)
 
 
 def test_a_protocol(tmp_path: Path) -> None:
@@ -96,15 +96,11 @@ class NearestMean:
         distances = ((np.asarray(test.X[asked], float)[:, None] - means) ** 2).sum(2)
         return int((np.unique(y)[distances.argmin(1)] == test.y[asked]).sum())
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         correct = {v: [self.right(train, rows, v, train, held) for rows, held in folds] for v in grid}
         return Validation(max(correct, key=lambda v: sum(correct[v])), len(folds[0][1]), correct, at_edge=False)
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> base.Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> base.Tested:
         every = np.arange(len(train.y))
         asked = np.arange(len(test.y))
         return base.Tested([self.right(train, every if rows is None else rows, value, test, asked) for rows in draws])

@@ -73,7 +73,7 @@ def test_the_two_protocols_of_all_labels_are_one_where_classes_are_equal() -> No
     data = shades(dict.fromkeys("abc", 20))
     X, Z = (split.images.reshape(len(split.images), -1) / np.float32(255) for split in (data.train, data.test))
     train, test = Features(X, data.train.labels), Features(Z, data.test.labels)
-    one, two = (protocol(train, test, seed=3, progress=False) for protocol in (all_labels, all_labels_by_class))
+    one, two = (protocol(train, test, seed=3) for protocol in (all_labels, all_labels_by_class))
     assert (one.protocol, two.protocol) == ("all-labels/1", "all-labels/2")
     assert one.lists["held_out"].tolist() == two.lists["held_out"].tolist()
     assert (one.validation, one.test_correct, one.largest_gap) == (two.validation, two.test_correct, two.largest_gap)
@@ -163,7 +163,7 @@ def test_other_sizes(size: int) -> None:
 
 def test_a_learned_representation_is_fitted_to_the_resized_images() -> None:
     data = shades({"a": 60, "b": 60}, size=48)
-    record = rv.evaluate(rv.KMeans(8, seed=0, progress=False), rv.AllLabels(data)).record
+    record = rv.evaluate(rv.KMeans(8, seed=0), rv.AllLabels(data)).record
     assert record.representation["resized"]["from"] == 48
     assert record.representation["learned_from"] == data.train.fingerprint
 

@@ -125,9 +125,9 @@ def test_svhn_grey_with_the_authors_svhn_model(real: Path, grey: LabelledImages,
     """An independent implementation: 20.1% test error, std of draws 0.3, C = 5e-4 chosen on 3,000 digits."""
     network, info = import_authors_weights(real / "dcgan_authors/svhn/200_discrim_params.jl", "dcgan32-svhn")
     save_weights(tmp_path / "d.safetensors", network, info)
-    found = extract(from_weights(tmp_path / "d.safetensors", progress=False), grey, tmp_path)
+    found = extract(from_weights(tmp_path / "d.safetensors"), grey, tmp_path)
     train, test = Features(found.train, grey.train.labels), Features(found.test, grey.test.labels)
-    outcome = svhn.few_labels(train, test, labels=1000, draws=20, seed=0, progress=False)
+    outcome = svhn.few_labels(train, test, labels=1000, draws=20, seed=0)
     errors = 1 - np.array(outcome.test_correct) / outcome.n_test
     assert outcome.validation.C == 5e-4
     assert abs(errors.mean() - 0.201) < 0.006
@@ -142,7 +142,7 @@ def test_cifar10_with_the_first_four_layers_of_the_authors_imagenet_model(real: 
     network, info = import_authors_weights(real / "dcgan_authors/imagenet/30_discrim_params.jl", "dcgan32", layers=4)
     save_weights(tmp_path / "d.safetensors", network, info)
     data = load_cifar10(data_root(real))
-    found = extract(from_weights(tmp_path / "d.safetensors", progress=False), data, tmp_path)
+    found = extract(from_weights(tmp_path / "d.safetensors"), data, tmp_path)
     assert found.train.shape == (50_000, 12_288)
     model = L2SVM(C=1e-4).fit(found.train, data.train.labels)
     test = count_correct([model], found.test, data.test.labels)[0] / len(data.test.labels)

@@ -20,6 +20,7 @@ from repr_eval.images.handwritten import load_handwritten_digits
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.protocols.base import AllLabels, EqualClasses, PerClass
 from repr_eval.records import read_records
+from repr_eval.system import progress
 
 
 @pytest.fixture(autouse=True)
@@ -124,6 +125,18 @@ def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.rglob("*.npy"))  # of a plain function no features are kept
 
 
+def test_progress_is_shown_unless_it_is_not_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EVERY", 0.0)  # every step of all that is long elsewhere
+    shown = rv.evaluate(rv.KMeans(4, n_patches=200), rv.Digits(draws=2))
+    text = capsys.readouterr().err
+    assert all(f"{what}: " in text for what in ("K-means", "features", "choosing C", "draws"))
+    quiet = rv.evaluate(rv.KMeans(4, n_patches=200), rv.Digits(draws=2), store=tmp_path / "other", progress=False)
+    assert capsys.readouterr() == ("", "")
+    assert quiet.record.test_correct == shown.record.test_correct
+
+
 def test_functions_are_known_by_their_features_alone() -> None:
     """Name, source and what they answer on the whole are alike; the order of the features differs."""
 
@@ -216,7 +229,7 @@ def test_the_name_of_the_record_is_the_protocols() -> None:
     with pytest.raises(FrozenInstanceError):
         rv.CIFAR10().seed = 3  # type: ignore[misc]
     with pytest.raises(TypeError, match="Mine has its own run: it needs its own kind"):
-        type("Mine", (AllLabels,), {"run": lambda self, train, test, progress=True: None})
+        type("Mine", (AllLabels,), {"run": lambda self, train, test: None})
     with pytest.raises(TypeError, match=r"the kind 'per-class/1' is that of .*\.PerClass; choose another"):
         type("Mine", (AllLabels,), {"kind": "per-class/1"})
 

@@ -85,7 +85,7 @@ def test_shuffled_labels_of_cifar10_give_chance(cifar: LabelledImages) -> None:
         images = split.images[:n]
         return Features(Pixels().transform(images), rng.permutation(split.labels[:n]))
 
-    outcome = all_labels(part(cifar.train, 4000), part(cifar.test, 4000), seed=0, Cs=(1e-4, 1e-3), progress=False)
+    outcome = all_labels(part(cifar.train, 4000), part(cifar.test, 4000), seed=0, Cs=(1e-4, 1e-3))
     # Chance is 10%; four standard deviations of 4,000 independent guesses are 1.9%.
     assert abs(outcome.test_correct[0] / 4000 - 0.1) < 0.019
 
@@ -106,7 +106,7 @@ def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: Labell
     for representation in (from_weights(find_weights(best())), Pixels()):
         features = extract(representation, data, tmp_path)
         train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
-        outcome = svhn.few_labels(train, test, labels=500, draws=5, seed=0, Cs=(1e-4, 1e-3, 1e-2), progress=False)
+        outcome = svhn.few_labels(train, test, labels=500, draws=5, seed=0, Cs=(1e-4, 1e-3, 1e-2))
         errors[features.description.method] = 1 - np.mean(outcome.test_correct) / outcome.n_test
     model, pixels = errors.values()
     # A few labels and a third of the digits: 54% against 84%, draws spread by less than 2%.
@@ -114,7 +114,7 @@ def test_the_shipped_model_reads_real_digits_far_better_than_pixels(grey: Labell
 
 
 def test_full_size_jpegs_are_packed(real: Path, tmp_path: Path) -> None:
-    report = pack(real / "imagenet_samples", tmp_path / "samples.npy", 32, workers=2, progress=False)
+    report = pack(real / "imagenet_samples", tmp_path / "samples.npy", 32, workers=2)
     images = np.load(tmp_path / "samples.npy")
     assert (report.count, report.skipped, images.shape) == (59, (), (59, 32, 32, 3))
     assert (images.reshape(59, -1).std(1) > 5).all()  # none is blank
@@ -150,6 +150,6 @@ def test_real_images_move_the_discriminator(real: Path, tmp_path: Path) -> None:
     settings = TrainingSettings(
         "imagenet32", "", len(images), width=0.1, max_steps=40, recipe=dataclasses.replace(PAPER, batch_size=64)
     )
-    train(images, settings, tmp_path / "run", device=torch.device("cpu"), progress=False)
+    train(images, settings, tmp_path / "run", device=torch.device("cpu"))
     d_loss = np.loadtxt(tmp_path / "run" / "losses.csv", delimiter=",", skiprows=1)[:, 2]
     assert d_loss[-10:].mean() < 0.8 * 2 * np.log(2)

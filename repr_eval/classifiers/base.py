@@ -71,14 +71,10 @@ class Classifier(Protocol):
     def settings(self) -> dict[str, Any]:
         """All else that decides what it does, in JSON's types, where the name does not say it."""
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         """The value with the highest mean accuracy on the folds' held-out rows; the smaller on ties."""
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         """A classifier for every draw (rows of `train`; None for all), each judged on all of `test`."""
 
 

@@ -20,15 +20,11 @@ class LinearSVM:
     def settings(self) -> dict[str, Any]:
         return {}
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
-        return select_C(train.X, train.y, folds, grid, TOL, progress)
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
+        return select_C(train.X, train.y, folds, grid, TOL)
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
-        models = fit_draws(train.X, train.y, draws, value, TOL, progress)
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
+        models = fit_draws(train.X, train.y, draws, value, TOL)
         return judged(models, test, max(float(m.gap_.max()) for m in models))
 
 

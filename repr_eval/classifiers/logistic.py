@@ -64,9 +64,7 @@ class LogisticRegression:
             "max_iter": self.max_iter,
         }
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         """As for the L2-SVM; one fold's path ends after two values worse by a standard error."""
         gaps: list[float] = []
 
@@ -77,19 +75,17 @@ class LogisticRegression:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # `_tell` says it once
-            validation = select_value(path, train, folds, grid, self.setting, 1.0, progress)
+            validation = select_value(path, train, folds, grid, self.setting, 1.0)
         self._tell(gaps, "choosing C")
         return validation
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         def path(rows: np.ndarray | None, Cs: Sequence[float]) -> Iterator[Linear]:
             return logistic_path(train.X, train.y, Cs, rows, max_iter=self.max_iter)
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)
-            models = fit_each(path, draws, value, progress)
+            models = fit_each(path, draws, value)
         gaps = [model.gap or 0.0 for model in models]
         self._tell(gaps, "the fits that are tested")
         return judged(models, test, max(gaps))

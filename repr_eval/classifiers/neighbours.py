@@ -39,9 +39,7 @@ class NearestNeighbours:
     def settings(self) -> dict[str, Any]:
         return {}
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         """As for C; values of k above the smallest fold are left out, ValueError where none is left."""
         smallest = min(len(rows) for rows, _ in folds)
         ks = sorted({k for k in _whole(grid) if k <= smallest})
@@ -49,20 +47,18 @@ class NearestNeighbours:
             raise ValueError(f"k {', '.join(f'{k:g}' for k in grid)}: there are only {smallest} labelled images")
         correct: dict[float, list[int]] = {float(k): [] for k in ks}
         for rows, held_out in folds:
-            counts = count_correct_by_k(train, [rows], ks, train, held_out, progress, self.temperature)
+            counts = count_correct_by_k(train, [rows], ks, train, held_out, self.temperature)
             for k in ks:
                 correct[float(k)] += counts[k]
         k = max(ks, key=lambda k: sum(correct[k]))
         return Validation(float(k), len(folds[0][1]), correct, at_edge=k == max(ks) or k == min(ks) > 1)
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         """Each draw's labelled rows vote on every test row."""
         k = _whole([value])[0]
         everything = np.arange(len(train.y))
         sets = [everything if rows is None else rows for rows in draws]
-        predicted = predicted_by_k(train, sets, [k], test, None, progress, self.temperature)[k]
+        predicted = predicted_by_k(train, sets, [k], test, None, self.temperature)[k]
         return Tested.of(predicted, test.y)
 
 
@@ -91,17 +87,17 @@ def _whole(grid: Sequence[float]) -> list[int]:
 
 def count_correct_by_k(
     train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
-    progress: bool = True, temperature: float | None = None,
+    temperature: float | None = None,
 ) -> dict[int, list[int]]:  # fmt: skip
     """How many queries (rows `index`, or all) each of the `sets` of labelled rows [M] labels right, for every k."""
     truth = queries.y if index is None else queries.y[index]
-    predicted = predicted_by_k(train, sets, ks, queries, index, progress, temperature)
+    predicted = predicted_by_k(train, sets, ks, queries, index, temperature)
     return {k: [int(count) for count in (labels == truth).sum(1)] for k, labels in predicted.items()}
 
 
 def predicted_by_k(
     train: Features, sets: Sequence[np.ndarray], ks: Sequence[int], queries: Features, index: np.ndarray | None,
-    progress: bool = True, temperature: float | None = None,
+    temperature: float | None = None,
 ) -> dict[int, np.ndarray]:  # fmt: skip
     """The label [sets, queries] that each of the `sets` of labelled rows [M] gives each query, for every k.
 
@@ -115,7 +111,7 @@ def predicted_by_k(
     asked = np.arange(len(queries.y)) if index is None else index
     predicted = {k: np.empty((len(sets), len(asked)), classes.dtype) for k in ks}
     starts = range(0, len(asked), BLOCK)
-    for start in progress_bar(starts, "neighbours", unit="block", disable=not progress):
+    for start in progress_bar(starts, "neighbours", unit="block"):
         rows = slice(start, start + BLOCK)
         similar = _similarities(queries.X, asked[rows], train.X, union, lengths)
         for number, own in enumerate(columns):

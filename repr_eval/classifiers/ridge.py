@@ -42,23 +42,19 @@ class Ridge:
     def settings(self) -> dict[str, Any]:
         return {"targets": "one-hot", "intercept": "not penalised", "scaling": "none"}
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         """As for C; every value is tried, for another one costs little."""
 
         def path(rows: np.ndarray | None, alphas: Sequence[float]) -> Iterator[Linear]:
             return ridge_path(train.X, train.y, alphas, rows)
 
-        return select_value(path, train, folds, grid, self.setting, None, progress)
+        return select_value(path, train, folds, grid, self.setting, None)
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         def path(rows: np.ndarray | None, alphas: Sequence[float]) -> Iterator[Linear]:
             return ridge_path(train.X, train.y, alphas, rows)
 
-        models = fit_each(path, draws, value, progress)
+        models = fit_each(path, draws, value)
         return judged(models, test)
 
 

@@ -21,21 +21,18 @@ Model = TypeVar("Model", L2SVM, Linear)
 Path = Callable[[np.ndarray | None, Sequence[float]], Iterator[Model]]
 
 
-def fit_draws(
-    X: Matrix, y: np.ndarray, draws: Sequence[np.ndarray | None], C: float, tol: float, progress: bool = True
-) -> list[L2SVM]:
+def fit_draws(X: Matrix, y: np.ndarray, draws: Sequence[np.ndarray | None], C: float, tol: float) -> list[L2SVM]:
     """One classifier for every draw, of these rows of X (None for all), all with the same C, on all cores."""
-    return fit_each(lambda rows, Cs: fit_path(X, y, Cs, index=rows, tol=tol), draws, C, progress)
+    return fit_each(lambda rows, Cs: fit_path(X, y, Cs, index=rows, tol=tol), draws, C)
 
 
 def fit_each(
     path: Path[Model],
     draws: Sequence[np.ndarray | None],
     value: float,
-    progress: bool = True,
 ) -> list[Model]:
     """What `path` fits with `value` for every draw, on all cores."""
-    with progress_count("draws", total=len(draws), unit="draw", disable=not progress) as bar:
+    with progress_count("draws", total=len(draws), unit="draw") as bar:
         return parallel_map(lambda rows: next(_watched(path(rows, [value]), bar)), list(draws))
 
 
@@ -96,7 +93,6 @@ def select_C(
     folds: Sequence[tuple[np.ndarray, np.ndarray]],
     Cs: Sequence[float],
     tol: float,
-    progress: bool = True,
 ) -> Validation:
     """The C with the highest mean accuracy on `folds` of (training rows, held-out rows); the smaller on ties.
 
@@ -106,7 +102,7 @@ def select_C(
     def path(rows: np.ndarray | None, values: Sequence[float]) -> Iterator[L2SVM]:
         return fit_path(X, y, values, index=rows, tol=tol)
 
-    return select_value(path, Features(X, y), folds, Cs, "C", 0.0, progress)
+    return select_value(path, Features(X, y), folds, Cs, "C", 0.0)
 
 
 def select_value(
@@ -116,7 +112,6 @@ def select_value(
     grid: Sequence[float],
     setting: str,
     slack: float | None,
-    progress: bool = True,
 ) -> Validation:
     """The value with the highest mean accuracy on the folds' held-out rows; the smaller on ties.
 
@@ -129,7 +124,7 @@ def select_value(
         raise ValueError(f"the grid of {setting} is empty; give at least one value above 0")
     correct: dict[float, list[int]] = {}
     total = len(folds) * len(values)
-    with progress_count(f"choosing {setting}", total=total, unit="fit", disable=not progress) as bar:
+    with progress_count(f"choosing {setting}", total=total, unit="fit") as bar:
 
         def judge(fold: Fold) -> list[tuple[float, int]]:
             fits = _watched(path(fold[0], values), bar)

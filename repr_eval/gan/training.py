@@ -148,7 +148,6 @@ def train(
     resume: bool = False,
     checkpoint_every: int = 500,
     stop: Callable[[], bool] = lambda: False,
-    progress: bool = True,
     start: Start | None = None,
 ) -> TrainingResult:
     """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`, from `start` if given.
@@ -174,7 +173,7 @@ def train(
         ranks.wait()
         try:
             run = _Run(images, settings, out, device, ranks, start)
-            return _loop(run, checkpoint_every, stop, progress and ranks.first)
+            return _loop(run, checkpoint_every, stop)
         except torch.OutOfMemoryError as error:
             reason = str(error).split(". ")[0]
         fits = _batch_that_fits(images, settings, device)
@@ -211,12 +210,12 @@ def _play(images: np.ndarray, settings: TrainingSettings, device: torch.device) 
         game.step(real, torch.zeros(settings.recipe.n_fakes, settings.z_dim or 0, device=device), number)
 
 
-def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool], progress: bool) -> TrainingResult:
+def _loop(run: _Run, checkpoint_every: int, stop: Callable[[], bool]) -> TrainingResult:
     run.restore()
     settings = run.settings
     alone, stopped = run.ranks.count == 1, False
     shown = progress_count(
-        "train-gan", total=settings.total_steps, initial=run.step, disable=not progress, keep=True,
+        "train-gan", total=settings.total_steps, initial=run.step, disable=not run.ranks.first, keep=True,
         each=(settings.batch_size, "images"),
     )  # fmt: skip
     with shown as bar:

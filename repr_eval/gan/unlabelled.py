@@ -22,7 +22,7 @@ class UnlabelledImages:
 
 
 def unlabelled_images(
-    data: str, size: int, data_dir: Path | None = None, cache: Path | None = None, progress: bool = True
+    data: str, size: int, data_dir: Path | None = None, cache: Path | None = None
 ) -> UnlabelledImages:
     """The images that `data` names, of `size` x `size` pixels.
 
@@ -35,7 +35,7 @@ def unlabelled_images(
     path = Path(data)
     if path.is_dir():
         packed = (cache or path.parent) / f"{path.resolve().name}-{size}.npy"
-        pack(path, packed, size, progress=progress)
+        pack(path, packed, size)
         return read_packed(packed, size)
     return read_packed(path, size)
 

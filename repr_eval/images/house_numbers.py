@@ -205,9 +205,7 @@ def draw(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
-def write_svhn_layout(
-    folder: Path, n_train: int, n_test: int, seed: int, n_extra: int = 0, progress: bool = True
-) -> None:
+def write_svhn_layout(folder: Path, n_train: int, n_test: int, seed: int, n_extra: int = 0) -> None:
     """Write `train_32x32.mat`, `test_32x32.mat`, with `n_extra` > 0 `extra_32x32.mat`, last `about.json`.
 
     As in SVHN: MATLAB v5, `X` uint8 [32, 32, 3, N] and `y` uint8 [N, 1] with 10 for the digit 0. The splits
@@ -226,17 +224,17 @@ def write_svhn_layout(
     sizes = {"train": n_train, "test": n_test, "extra": n_extra}
     for (split, n), stream in zip(sizes.items(), np.random.SeedSequence(seed).spawn(3), strict=True):
         if n:
-            _write_split(folder / f"{split}_32x32.mat", n, np.random.default_rng(stream), progress)
+            _write_split(folder / f"{split}_32x32.mat", n, np.random.default_rng(stream))
     about = {"name": NAME, "generator": GENERATOR_NAME, "seed": seed, "n_train": n_train, "n_test": n_test}
     write_text(folder / "about.json", json.dumps(about | {"n_extra": n_extra}, indent=2) + "\n")
 
 
-def _write_split(path: Path, n: int, rng: np.random.Generator, progress: bool) -> None:
+def _write_split(path: Path, n: int, rng: np.random.Generator) -> None:
     """Draw `n` pictures into one .mat file, whole or not at all."""
     # Laid out so that X below is in MATLAB's (Fortran) order and the writer need not turn it round.
     pixels = np.empty((n, 3, SIDE, SIDE), np.uint8)
     digits = np.empty((n, 1), np.uint8)
-    with progress_count(path.name, total=n, unit="image", disable=not progress, keep=True) as bar:
+    with progress_count(path.name, total=n, unit="image", keep=True) as bar:
         for part, images, labels in _blocks(n, rng):
             pixels[part] = images.transpose(0, 1, 3, 2)
             digits[part, 0] = np.where(labels == 0, 10, labels)

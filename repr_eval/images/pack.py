@@ -55,7 +55,6 @@ def pack(
     *,
     workers: int | None = None,
     skip_unreadable: bool = False,
-    progress: bool = True,
 ) -> PackReport:
     """Pack the images under `source` into `out`, a .npy of uint8 [N, size, size, 3], and a .json sidecar beside it.
 
@@ -84,7 +83,7 @@ def pack(
         remove_leftovers(out)
         return report
     with PartialArray(out, (len(job.names), size, size, 3), job.key) as partial:
-        decoded_now = _fill(partial, job, workers, skip_unreadable, progress)
+        decoded_now = _fill(partial, job, workers, skip_unreadable)
         return _publish(partial, job, decoded_now)
 
 
@@ -128,7 +127,7 @@ def _job(source: Path, size: int) -> _Job:
     return _Job(source=source, names=names, size=size, files_sha256=digest.hexdigest(), block_rows=block_rows)
 
 
-def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool, progress: bool) -> int:
+def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool) -> int:
     """Decode every block that is not done; returns how many images that were."""
     # A block with unreadable files is done only where skipping is allowed: else they are tried again, and named.
     todo = [block for block in job.blocks if block not in partial.done or (partial.done[block] and not skip_unreadable)]
@@ -136,9 +135,7 @@ def _fill(partial: PartialArray, job: _Job, workers: int, skip_unreadable: bool,
     if not todo:
         return 0
     with (
-        progress_count(
-            "pack", total=total, initial=total - missing, unit="image", disable=not progress, keep=True
-        ) as bar,
+        progress_count("pack", total=total, initial=total - missing, unit="image", keep=True) as bar,
         closing(decode_blocks(todo, job.paths, job.size, min(workers, len(todo)))) as decoded,
     ):
         for block, (rows, unreadable) in decoded:

@@ -94,7 +94,7 @@ class Protocol(ABC):
         return replace(self, classifier=classifier)
 
     @abstractmethod
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
+    def run(self, train: Features, test: Features) -> Outcome:
         """Choose the classifier's setting on training images alone, then test once; counts."""
 
 
@@ -106,8 +106,8 @@ class AllLabels(Protocol):
     own_grid: ClassVar[tuple[float, ...]] = cifar10.CS
     data: LabelledImages | None = field(default=None, repr=False, compare=False, kw_only=False)
 
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
-        return cifar10.all_labels_by_class(train, test, self.seed, self.values, self.classifier, progress)
+    def run(self, train: Features, test: Features) -> Outcome:
+        return cifar10.all_labels_by_class(train, test, self.seed, self.values, self.classifier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,8 +117,8 @@ class EqualClasses(Protocol):
     kind: ClassVar[str] = cifar10.ALL_LABELS
     own_grid: ClassVar[tuple[float, ...]] = cifar10.CS
 
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
-        return cifar10.all_labels(train, test, self.seed, self.values, self.classifier, progress)
+    def run(self, train: Features, test: Features) -> Outcome:
+        return cifar10.all_labels(train, test, self.seed, self.values, self.classifier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,10 +133,8 @@ class PerClass(Protocol):
     def labels_of(self, n_train: int, n_classes: int) -> int:
         return self.per_class * n_classes
 
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
-        return cifar10.low_labels(
-            train, test, self.per_class, self.draws, self.seed, self.values, self.classifier, progress
-        )
+    def run(self, train: Features, test: Features) -> Outcome:
+        return cifar10.low_labels(train, test, self.per_class, self.draws, self.seed, self.values, self.classifier)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,8 +149,8 @@ class FewLabels(Protocol):
     def labels_of(self, n_train: int, n_classes: int) -> int:
         return self.labels
 
-    def run(self, train: Features, test: Features, progress: bool = True) -> Outcome:
-        return svhn.few_labels(train, test, self.labels, self.draws, self.seed, self.values, self.classifier, progress)
+    def run(self, train: Features, test: Features) -> Outcome:
+        return svhn.few_labels(train, test, self.labels, self.draws, self.seed, self.values, self.classifier)
 
 
 @dataclass(frozen=True, kw_only=True)

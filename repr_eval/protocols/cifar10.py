@@ -26,7 +26,7 @@ HELD_OUT = 5  # one image in five of every class is held out to choose C
 
 def all_labels(
     train: Features, test: Features, seed: int,
-    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM,
 ) -> Outcome:  # fmt: skip
     """Every training label: a fifth of each class held out, C chosen there, one refit on all, one look at the test set.
 
@@ -34,12 +34,12 @@ def all_labels(
     """
     held = np.unique(train.y, return_counts=True)[1].min() // HELD_OUT
     fold = split_off(train.y, max(1, int(held)), random_state_for(f"{ALL_LABELS}/held-out", seed))
-    return _with_all_labels(ALL_LABELS, fold, train, test, Cs, classifier, progress)
+    return _with_all_labels(ALL_LABELS, fold, train, test, Cs, classifier)
 
 
 def all_labels_by_class(
     train: Features, test: Features, seed: int,
-    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM,
 ) -> Outcome:  # fmt: skip
     """Every training label, with a fifth of each class held out to choose C, whatever the class's size.
 
@@ -47,19 +47,19 @@ def all_labels_by_class(
     numbers are those of `all-labels/1`.
     """
     fold = split_off_share(train.y, HELD_OUT, random_state_for(f"{ALL_LABELS}/held-out", seed))
-    return _with_all_labels(ALL_LABELS_BY_CLASS, fold, train, test, Cs, classifier, progress)
+    return _with_all_labels(ALL_LABELS_BY_CLASS, fold, train, test, Cs, classifier)
 
 
 def _with_all_labels(
     name: str, fold: Fold, train: Features, test: Features,
-    Cs: Sequence[float], classifier: Classifier, progress: bool,
+    Cs: Sequence[float], classifier: Classifier,
 ) -> Outcome:  # fmt: skip
     """C chosen on `fold`, one refit on every training label, one look at the test set."""
     started = time.perf_counter()
     rest, held_out = fold
-    validation = classifier.select(train, [(rest, held_out)], Cs, progress)
+    validation = classifier.select(train, [(rest, held_out)], Cs)
     selected_at = time.perf_counter()
-    tested = classifier.test(train, [None], validation.C, test, progress)
+    tested = classifier.test(train, [None], validation.C, test)
     return Outcome(
         protocol=named(name, Cs, classifier.grid or CS),
         classifier=classifier.name,
@@ -79,7 +79,7 @@ def _with_all_labels(
 
 def low_labels(
     train: Features, test: Features, per_class: int, draws: int, seed: int,
-    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM,
 ) -> Outcome:  # fmt: skip
     """`per_class` labels a class, `draws` times: the other training labels are never used, not for choosing C either.
 
@@ -95,9 +95,9 @@ def low_labels(
         rng = random_state_for(f"{LOW_LABELS}/held-out", seed, number)
         rest, held_out = split_off(train.y[rows], max(1, per_class // HELD_OUT), rng)
         folds.append((rows[rest], rows[held_out]))
-    validation = classifier.select(train, folds, Cs, progress)
+    validation = classifier.select(train, folds, Cs)
     selected_at = time.perf_counter()
-    tested = classifier.test(train, list(drawn), validation.C, test, progress)
+    tested = classifier.test(train, list(drawn), validation.C, test)
     return Outcome(
         protocol=named(LOW_LABELS, Cs, classifier.grid or CS),
         classifier=classifier.name,

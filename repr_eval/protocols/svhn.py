@@ -25,7 +25,7 @@ def held_out_size(n: int) -> int:
 
 def few_labels(
     train: Features, test: Features, labels: int, draws: int, seed: int,
-    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM, progress: bool = True,
+    Cs: Sequence[float] = CS, classifier: Classifier = L2_SVM,
 ) -> Outcome:  # fmt: skip
     """`labels` labels, as many of each class: C by the mean error on held-out images over 10 draws, then fresh draws.
 
@@ -44,9 +44,9 @@ def few_labels(
     per_class = labels // classes
     tuning = per_class_draws(train.y, per_class, VALIDATION_DRAWS, f"{FEW_LABELS}/tune", seed, pool)
     drawn = per_class_draws(train.y, per_class, draws, f"{FEW_LABELS}/test", seed, pool)
-    validation = classifier.select(train, [(rows, held_out) for rows in tuning], Cs, progress)
+    validation = classifier.select(train, [(rows, held_out) for rows in tuning], Cs)
     selected_at = time.perf_counter()
-    tested = classifier.test(train, list(drawn), validation.C, test, progress)
+    tested = classifier.test(train, list(drawn), validation.C, test)
     return Outcome(
         protocol=named(FEW_LABELS, Cs, classifier.grid or CS),
         classifier=classifier.name,

@@ -86,7 +86,7 @@ def visiting_order(n: int, images_seen: int, seed: int) -> Tensor:
 
 def train_autoencoder(
     network: Autoencoder, images: np.ndarray, to_input: Callable[[np.ndarray], Tensor], training: Training, seed: int,
-    device: torch.device, progress: bool = True,
+    device: torch.device,
 ) -> list[float]:  # fmt: skip
     """Train `network`, on `device`, with images uint8 [N, S, S, 3]; mean losses of every `WATCHED` steps in turn.
 
@@ -99,7 +99,7 @@ def train_autoencoder(
     watched: list[float] = []
     recent: list[Tensor] = []
     starts = range(0, len(order), training.batch)
-    bar = progress_bar(starts, "autoencoder", disable=not progress)
+    bar = progress_bar(starts, "autoencoder")
     for start in bar:
         x = to_input(images[order[start : start + training.batch]])
         with torch.autocast(device.type, torch.bfloat16, enabled=training.precision == "bf16"):
@@ -137,7 +137,7 @@ class AutoencoderFeatures(Fitted):
 
     def __init__(
         self, kind: str, method: str, settings: AutoencoderSettings, maps: tuple[int, ...], halvings: int,
-        seed: int, image_size: int, device: torch.device | None, progress: bool,
+        seed: int, image_size: int, device: torch.device | None,
     ):  # fmt: skip
         multiple = GRID * 2**halvings
         if image_size < multiple or image_size % multiple:
@@ -157,7 +157,7 @@ class AutoencoderFeatures(Fitted):
             layer_features=counts,
             layers_in_all=len(maps),
         )
-        super().__init__(description, image_size, device, progress)
+        super().__init__(description, image_size, device)
 
     @abstractmethod
     def new_network(self) -> Autoencoder:
@@ -171,9 +171,7 @@ class AutoencoderFeatures(Fitted):
         network = self.new_network()
         initialise_autoencoder(network, torch.Generator().manual_seed(self.seed))
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.losses = train_autoencoder(
-            network, images, self.to_input, self.training, self.seed, self.device, self.progress
-        )
+        self.losses = train_autoencoder(network, images, self.to_input, self.training, self.seed, self.device)
         self.network = network.eval()
 
     @torch.no_grad()

@@ -64,7 +64,7 @@ class AveragedViews(Batched):
 
     def __init__(self, representation: Batched, views: str):
         check_views(views)
-        super().__init__(representation.device, representation.progress)
+        super().__init__(representation.device)
         self.representation = representation
         self.views = views
         self.block = representation.block

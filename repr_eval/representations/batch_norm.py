@@ -18,7 +18,7 @@ BN_BATCH = 128  # batch over which statistics are recomputed [released code, svh
 
 @torch.no_grad()
 def recompute_statistics(
-    network: Discriminator, images: np.ndarray, device: torch.device, progress: bool = True, ranks: Ranks = ALONE
+    network: Discriminator, images: np.ndarray, device: torch.device, ranks: Ranks = ALONE
 ) -> Discriminator:
     """A copy of `network` whose batch-norm statistics are those of `images` uint8 [N, S, S, 3].
 
@@ -31,7 +31,7 @@ def recompute_statistics(
     starts = range(0, len(images), BN_BATCH)
     moments = [torch.zeros(len(starts), 2, norm.num_features, dtype=torch.float64) for norm in norms]
     mine = starts[ranks.number :: ranks.count]
-    for start in progress_bar(mine, "batch-norm statistics", unit="batch", disable=not progress):
+    for start in progress_bar(mine, "batch-norm statistics", unit="batch"):
         x = to_network(images[start : start + BN_BATCH], device)
         for layer, conv in enumerate(network.convs):
             x = conv(x)

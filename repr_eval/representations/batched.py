@@ -24,9 +24,8 @@ class Batched(Representation, ABC):
     block: int  # images at a time
     input_size: int | None  # side of the images it takes; None for any
 
-    def __init__(self, device: torch.device | None, progress: bool):
+    def __init__(self, device: torch.device | None):
         self.device = device or CPU
-        self.progress = progress
 
     def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
         return self
@@ -36,7 +35,7 @@ class Batched(Representation, ABC):
         check_size(images, self.input_size, self.description.method)
         out = features_array(len(images), self.description, out)
         starts = range(0, len(images), self.block)[ranks.number :: ranks.count]
-        for start in progress_bar(starts, "features", unit="block", disable=not self.progress):
+        for start in progress_bar(starts, "features", unit="block"):
             with torch.no_grad():
                 made = self.features(images[start : start + self.block]).cpu().numpy()
             with np.errstate(over="ignore"):  # whoever stores features in a narrower type looks for infinity

@@ -111,11 +111,11 @@ class DenoisingFeatures(AutoencoderFeatures):
 
     def __init__(
         self, settings: DenoisingSettings, size: str, seed: int = 0, image_size: int = 32,
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         self.settings = settings
         method, maps = f"denoising autoencoder, {size}", settings.maps
-        super().__init__("denoising", method, settings, maps, len(maps), seed, image_size, device, progress)
+        super().__init__("denoising", method, settings, maps, len(maps), seed, image_size, device)
 
     def new_network(self) -> DenoisingAutoencoder:
         return DenoisingAutoencoder(self.settings)
@@ -124,8 +124,6 @@ class DenoisingFeatures(AutoencoderFeatures):
         return (to_network(images, self.device) + 1) / 2
 
 
-def denoising_autoencoder(
-    seed: int, device: torch.device | None = None, progress: bool = True, size: str = "published"
-) -> DenoisingFeatures:
+def denoising_autoencoder(seed: int, device: torch.device | None = None, size: str = "published") -> DenoisingFeatures:
     """The representation with the row of `SIZES` called `size`, or a ValueError that lists them."""
-    return DenoisingFeatures(of_size(SIZES, size), size, seed, device=device, progress=progress)
+    return DenoisingFeatures(of_size(SIZES, size), size, seed, device=device)

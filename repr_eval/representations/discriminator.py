@@ -45,11 +45,11 @@ class DiscriminatorFeatures(Batched):
 
     def __init__(
         self, network: Discriminator, method: str, trained_on: str, bn: str = "recomputed",
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         if bn not in BN_MODES:
             raise ValueError(f"batch-norm mode {bn!r}; choose from {', '.join(BN_MODES)}")
-        super().__init__(device, progress)
+        super().__init__(device)
         self.network, self.bn = network, bn
         self.input_size = network.arch.image_size
         # The network that makes the features: of the given weights, with the statistics that `bn` asks for.
@@ -95,7 +95,7 @@ class DiscriminatorFeatures(Batched):
 
     def _take_statistics(self, images: np.ndarray, ranks: Ranks) -> None:
         check_size(images, self.input_size, self.network.arch.name)
-        self.ready = recompute_statistics(self.network, images, self.device, self.progress, ranks)
+        self.ready = recompute_statistics(self.network, images, self.device, ranks)
 
 
 def untrained(arch: str, width: float, seed: int, **options: Any) -> DiscriminatorFeatures:

@@ -180,7 +180,7 @@ class ExemplarCNN(Fitted):
     block = 64
 
     def __init__(
-        self, settings: ExemplarSettings, seed: int = 0, device: torch.device | None = None, progress: bool = True,
+        self, settings: ExemplarSettings, seed: int = 0, device: torch.device | None = None,
         size: str = "own settings",
     ):  # fmt: skip
         self.settings, self.seed = settings, seed
@@ -194,7 +194,7 @@ class ExemplarCNN(Fitted):
             layers=Layers(1, 3, 3),
             n_features=sum(settings.layer_features), max_units=max(*settings.maps, settings.units), settings=described,
         )  # fmt: skip
-        super().__init__(description, PATCH, device, progress)
+        super().__init__(description, PATCH, device)
 
     def train(self, images: np.ndarray) -> None:
         s, generator = self.settings, torch.Generator().manual_seed(self.seed)
@@ -224,7 +224,7 @@ class ExemplarCNN(Fitted):
         optimiser = self.network.optimiser(s)
         rates = chain.from_iterable(repeat(rate, steps) for rate, steps in s.schedule)
         total, samples = sum(steps for _, steps in s.schedule), endless_batches(len(self.numbers), s.batch, generator)
-        shown = progress_bar(rates, "surrogate classes", total, disable=not self.progress)
+        shown = progress_bar(rates, "surrogate classes", total)
         for step, rate in enumerate(shown):
             for group in optimiser.param_groups:
                 group["lr"] = rate * group["share"]
@@ -254,8 +254,6 @@ class ExemplarCNN(Fitted):
         return x.contiguous(memory_format=torch.channels_last)
 
 
-def exemplar_cnn(
-    seed: int, device: torch.device | None = None, progress: bool = True, size: str = "published"
-) -> ExemplarCNN:
+def exemplar_cnn(seed: int, device: torch.device | None = None, size: str = "published") -> ExemplarCNN:
     """An Exemplar CNN of the settings in SIZES, published or small (made for two CPU cores)."""
-    return ExemplarCNN(of_size(SIZES, size), seed, device, progress, size)
+    return ExemplarCNN(of_size(SIZES, size), seed, device, size)

@@ -30,10 +30,8 @@ class Fitted(Batched):
 
     block = 128
 
-    def __init__(
-        self, description: Description, image_size: int, device: torch.device | None = None, progress: bool = True
-    ):
-        super().__init__(device, progress)
+    def __init__(self, description: Description, image_size: int, device: torch.device | None = None):
+        super().__init__(device)
         self.description = replace(description, fitted_on="learned_from")
         self.image_size = self.input_size = image_size
         self.fitted = False

@@ -30,9 +30,9 @@ class Given:
     say in records what it is called, what its weights have seen and where it runs.
     """
 
-    def __init__(self, given: Any, progress: bool = True, views: str = SINGLE):
+    def __init__(self, given: Any, views: str = SINGLE):
         check_views(views)
-        self.given, self.progress, self.views = given, progress, views
+        self.given, self.views = given, views
         self.learns = hasattr(given, "fit") and hasattr(given, "transform")
         self.name = str(getattr(given, "method_name", getattr(given, "__name__", type(given).__name__)))
 

@@ -53,12 +53,10 @@ def whitening(patches: Tensor) -> tuple[Tensor, Tensor]:
     return mean, ((V / (energies + WHITENING).sqrt()) @ V.T).to(patches.dtype)
 
 
-def kmeans(
-    X: Tensor, k: int, generator: torch.Generator, iterations: int = ITERATIONS, progress: bool = True
-) -> Tensor:
+def kmeans(X: Tensor, k: int, generator: torch.Generator, iterations: int = ITERATIONS) -> Tensor:
     """Centroids [k, d] of the rows of X [n, d], by Lloyd's algorithm from N(0, 0.01); empty ones end at 0."""
     C = 0.1 * torch.randn(k, X.shape[1], generator=generator).to(X.device)
-    for _ in progress_bar(range(iterations), "K-means", unit="round", disable=not progress):
+    for _ in progress_bar(range(iterations), "K-means", unit="round"):
         sums, counts = torch.zeros_like(C, dtype=torch.float64), torch.zeros(k, dtype=torch.float64, device=X.device)
         half = 0.5 * C.square().sum(1)
         for x in X.split(BLOCK):
@@ -110,7 +108,7 @@ class StandardisedSums(Fitted):
         sample = images[np.sort(rng.permutation(len(images))[:STANDARDISED_BY])]
         total = torch.zeros(2, self.description.n_features, dtype=torch.float64, device=self.device)
         starts = range(0, len(sample), self.block)
-        for start in progress_bar(starts, "standardisation", unit="block", disable=not self.progress):
+        for start in progress_bar(starts, "standardisation", unit="block"):
             sums = self.sums(sample[start : start + self.block]).double()
             total += torch.stack([sums.sum(0), sums.square().sum(0)])
         mean, square = total / len(sample)
@@ -124,7 +122,7 @@ class KMeans(StandardisedSums):
 
     def __init__(
         self, n_centroids: int = 1600, seed: int = 0, image_size: int = 32, n_patches: int = N_PATCHES,
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         k = n_centroids
         if k < 2 or n_patches < k:
@@ -144,14 +142,14 @@ class KMeans(StandardisedSums):
             max_units=k,
             settings=settings,
         )
-        super().__init__(description, image_size, device, progress)
+        super().__init__(description, image_size, device)
 
     def train(self, images: np.ndarray) -> None:
         rng = np.random.default_rng([self.seed, 0])
         patches = normalised(random_patches(images, self.n_patches, rng, self.device))
         self.centre, self.whiten = whitening(patches)
         generator = torch.Generator().manual_seed(self.seed)
-        self.C = kmeans((patches - self.centre) @ self.whiten, self.n_centroids, generator, progress=self.progress)
+        self.C = kmeans((patches - self.centre) @ self.whiten, self.n_centroids, generator)
         self.standardise(images, rng)
 
     def sums(self, images: np.ndarray) -> Tensor:

@@ -52,7 +52,7 @@ from repr_eval.representations.kmeans import (
     whitening,
 )
 from repr_eval.representations.layers import Layers
-from repr_eval.system.progress import progress_bar
+from repr_eval.system.progress import progress_bar, silent
 
 THRESHOLD = 0.25  # of a response
 BLOCK = 2000  # patches at a time [released code]
@@ -124,13 +124,13 @@ def neighbourhoods(maps: Tensor) -> Tensor:
     return torch.cat([maps[:, r : r + last, c : c + last] for r in (0, 1) for c in (0, 1)], 3)
 
 
-def gain_shape(X: Tensor, k: int, generator: torch.Generator, iterations: int, progress: bool = True) -> Tensor:
+def gain_shape(X: Tensor, k: int, generator: torch.Generator, iterations: int) -> Tensor:
     """Directions of unit length [k, d], each patch of X [n, d] near a multiple, of either sign, of one of them.
 
     From random directions; where no patch is left to a direction, it is drawn anew.
     """
     D = F.normalize(torch.randn(k, X.shape[1], generator=generator)).to(X.device)
-    for _ in progress_bar(range(iterations), "K-means", unit="round", disable=not progress):
+    for _ in progress_bar(range(iterations), "K-means", unit="round"):
         sums = torch.zeros_like(D, dtype=torch.float64)
         for x in X.split(BLOCK):
             nearest = (x @ D.T).abs_().argmax(1)
@@ -142,16 +142,14 @@ def gain_shape(X: Tensor, k: int, generator: torch.Generator, iterations: int, p
     return D
 
 
-def filters_of(
-    X: Tensor, k: int, generator: torch.Generator, iterations: int, progress: bool = True
-) -> tuple[Tensor, Tensor]:
+def filters_of(X: Tensor, k: int, generator: torch.Generator, iterations: int) -> tuple[Tensor, Tensor]:
     """Filters W [d, k] and biases [k] learned from patches X [n, d], on the scale of pixels 0 to 255.
 
     Whitening and dictionary in one: the response to a patch x is max(0, normalised(x) W + bias).
     """
     X = normalised(X)
     centre, whiten = whitening(X)
-    W = whiten @ gain_shape((X - centre) @ whiten, k, generator, iterations, progress).T
+    W = whiten @ gain_shape((X - centre) @ whiten, k, generator, iterations).T
     return W, -(centre @ W) - THRESHOLD
 
 
@@ -213,7 +211,6 @@ def learn_layer(
     settings: KMeansLayersSettings,
     rng: np.random.Generator,
     generator: torch.Generator,
-    progress: bool = True,
 ) -> Layer:
     """A layer learned from neighbourhoods X [n, 4K], which are overwritten (there may be gigabytes of them)."""
     spread, centre = torch.std_mean(X, 0)
@@ -224,10 +221,12 @@ def learn_layer(
         raise ValueError(f"{settings.fields} receptive fields: only {len(alive)} variables ever vary on these images")
     seeds = torch.from_numpy(rng.permutation(alive)[: settings.fields]).to(X.device)
     columns = similarity(X, seeds).topk(settings.field).indices
-    learned = [
-        filters_of(VARIABLE_SPREAD * X[:, field], settings.field_maps, generator, settings.iterations, progress=False)
-        for field in progress_bar(columns, "receptive fields", unit="field", disable=not progress)
-    ]
+    fields = progress_bar(columns, "receptive fields", unit="field")
+    with silent():  # one bar for all, none for each
+        learned = [
+            filters_of(VARIABLE_SPREAD * X[:, field], settings.field_maps, generator, settings.iterations)
+            for field in fields
+        ]
     filters, bias = torch.stack([W for W, _ in learned]), torch.stack([b[None] for _, b in learned])
     return Layer(
         columns=columns, centre=centre[columns], scale=VARIABLE_SPREAD * scale[columns], filters=filters, bias=bias
@@ -239,7 +238,7 @@ class KMeansLayers(StandardisedSums):
 
     def __init__(
         self, settings: KMeansLayersSettings, seed: int = 0, image_size: int = 32,
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         settings.check(image_size)
         self.settings, self.seed = settings, seed
@@ -264,17 +263,16 @@ class KMeansLayers(StandardisedSums):
             ),
             image_size,
             device,
-            progress,
         )
 
     def train(self, images: np.ndarray) -> None:
         rng, generator = np.random.default_rng([self.seed, 0]), torch.Generator().manual_seed(self.seed)
         s = self.settings
         patches = random_patches(images, s.patches, rng, self.device)
-        self.filters, self.bias = filters_of(patches, s.maps, generator, s.iterations, self.progress)
+        self.filters, self.bias = filters_of(patches, s.maps, generator, s.iterations)
         self.further: list[Layer] = []
         for _ in s.pooling:
-            self.further.append(learn_layer(self._neighbourhoods(images, rng), s, rng, generator, self.progress))
+            self.further.append(learn_layer(self._neighbourhoods(images, rng), s, rng, generator))
         self.standardise(images, rng)
 
     def responses(self, images: np.ndarray) -> list[Tensor]:
@@ -298,7 +296,7 @@ class KMeansLayers(StandardisedSums):
         each = min(s.neighbourhoods, positions)
         drawn = torch.empty(len(sample), each, 4 * s.counts()[depth], device=self.device)
         starts = range(0, len(sample), self.block)
-        for start in progress_bar(starts, "responses", unit="block", disable=not self.progress):
+        for start in progress_bar(starts, "responses", unit="block"):
             maps = self.responses(images[sample[start : start + self.block]])[-1]
             x = neighbourhoods(block_means(maps, s.pooling[depth])).flatten(1, 2)
             at = torch.from_numpy(rng.random((len(x), positions)).argsort(1)[:, :each]).to(self.device)
@@ -309,8 +307,6 @@ class KMeansLayers(StandardisedSums):
         return torch.cat([quadrant_sums(maps) for maps in self.responses(images)], 1)
 
 
-def receptive_fields(
-    seed: int = 0, device: torch.device | None = None, progress: bool = True, size: str = "published"
-) -> KMeansLayers:
+def receptive_fields(seed: int = 0, device: torch.device | None = None, size: str = "published") -> KMeansLayers:
     """The representation of 32x32 images in one of SIZES. ValueError where there is none of that name."""
-    return KMeansLayers(of_size(SIZES, size), seed, device=device, progress=progress)
+    return KMeansLayers(of_size(SIZES, size), seed, device=device)

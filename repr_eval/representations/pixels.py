@@ -25,7 +25,7 @@ class Pixels(Batched):
     block = 4096
 
     def __init__(self, image_size: int = 32):
-        super().__init__(device=None, progress=False)
+        super().__init__(device=None)
         self.image_size = self.input_size = image_size
         d = image_size * image_size * 3
         settings = {"representation": "pixels", "scale": SCALE}
@@ -48,7 +48,7 @@ class WhitenedPixels(Fitted):
 
     def __init__(
         self, components: int | None = None, image_size: int = 32,
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         d = image_size * image_size * 3
         if components is not None and not 1 <= components <= d:
@@ -66,7 +66,7 @@ class WhitenedPixels(Fitted):
             max_units=None,
             settings=settings,
         )
-        super().__init__(description, image_size, device, progress)
+        super().__init__(description, image_size, device)
 
     def train(self, images: np.ndarray) -> None:
         d = images[0].size

@@ -29,7 +29,7 @@ class Resized(Batched):
     input_size = None
 
     def __init__(self, representation: Batched, size: int, given: int):
-        super().__init__(representation.device, representation.progress)
+        super().__init__(representation.device)
         self.representation = representation
         self.size = size
         self.block = representation.block

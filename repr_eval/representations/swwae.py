@@ -163,12 +163,12 @@ class WhatWhereFeatures(AutoencoderFeatures):
 
     def __init__(
         self, settings: WhatWhereSettings, size: str, seed: int = 0, image_size: int = 32,
-        device: torch.device | None = None, progress: bool = True,
+        device: torch.device | None = None,
     ):  # fmt: skip
         self.settings = settings
         method = f"SWWAE with{'' if settings.dropout else 'out'} dropout, without labels, {size}"
         halvings = len(settings.stages)
-        super().__init__("what-where", method, settings, settings.maps, halvings, seed, image_size, device, progress)
+        super().__init__("what-where", method, settings, settings.maps, halvings, seed, image_size, device)
 
     def new_network(self) -> WhatWhereAutoencoder:
         return WhatWhereAutoencoder(self.settings)
@@ -186,8 +186,8 @@ class WhatWhereFeatures(AutoencoderFeatures):
 
 
 def what_where_autoencoder(
-    seed: int, dropout: bool, device: torch.device | None = None, progress: bool = True, size: str = "published"
+    seed: int, dropout: bool, device: torch.device | None = None, size: str = "published"
 ) -> WhatWhereFeatures:
     """The representation with the row of `SIZES` called `size`, or a ValueError that lists them."""
     settings = replace(of_size(SIZES, size), dropout=DROPPED if dropout else 0.0)
-    return WhatWhereFeatures(settings, size, seed, device=device, progress=progress)
+    return WhatWhereFeatures(settings, size, seed, device=device)

@@ -1,8 +1,13 @@
-"""Progress of long work on stderr: a bar on a terminal, elsewhere a line now and then, for logs."""
+"""Progress of long work on stderr: a bar on a terminal, elsewhere a line now and then, for logs.
+
+It is shown unless the work is done inside `silent()`.
+"""
 
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
@@ -73,6 +78,19 @@ class Lines(Generic[T]):
         print(self.line(now - self.started), file=sys.stderr, flush=True)
 
 
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silent(is_silent: bool = True) -> Iterator[None]:
+    """Show no progress of what is begun inside this block; `silent(False)` leaves it as it is outside."""
+    token = _silent.set(is_silent or _silent.get())
+    try:
+        yield
+    finally:
+        _silent.reset(token)
+
+
 Count: TypeAlias = "tqdm[Any] | Lines[Any]"
 
 
@@ -80,6 +98,7 @@ def progress_bar(
     work: Iterable[T], what: str, total: int | None = None, *, unit: str = "step", disable: bool = False
 ) -> "tqdm[T] | Lines[T]":
     """`work` itself, its progress shown under the name `what`; a bar is wiped out in the end."""
+    disable = disable or _silent.get()
     if sys.stderr.isatty():
         from tqdm import tqdm
 
@@ -95,6 +114,7 @@ def progress_count(
 
     `each` is what a line's rate counts: (128, "images") where a step is 128 images. Default: the units themselves.
     """
+    disable = disable or _silent.get()
     if sys.stderr.isatty():
         from tqdm import tqdm
 

@@ -92,9 +92,9 @@ def test_what_did_not_converge_is_told() -> None:
     with pytest.warns(
         ConvergenceWarning, match=r"choosing C: 1 of 2 fits stopped after 2 iterations .* raise max_iter"
     ):
-        hurried.select(data, [(np.arange(60), np.arange(60, 90))], [1e-9, 1.0], progress=False)
+        hurried.select(data, [(np.arange(60), np.arange(60, 90))], [1e-9, 1.0])
     with pytest.warns(ConvergenceWarning, match="the fits that are tested: 1 of 1 fits"):
-        tested = hurried.test(data, [None], 1.0, data, progress=False)
+        tested = hurried.test(data, [None], 1.0, data)
     assert tested.largest_gap is not None
     assert tested.largest_gap > TOL
     row: Any = SimpleNamespace(C=1.0, largest_gap=tested.largest_gap, C_at_edge=False)
@@ -105,7 +105,7 @@ def test_what_did_not_converge_is_told() -> None:
 def test_draws_are_fitted_each_by_itself() -> None:
     data = noisy_clusters(90, 12, 3)
     draws = [np.arange(30), np.arange(30, 90), None]
-    tested = LogisticRegression().test(data, draws, 0.1, data, progress=False)
+    tested = LogisticRegression().test(data, draws, 0.1, data)
     X = np.asarray(data.X, float)
     expected = []
     for rows in draws:
@@ -128,10 +128,10 @@ def test_with_one_fold_values_that_are_clearly_worse_end_the_path(monkeypatch: p
     monkeypatch.setattr(selection, "count_correct", lambda models, X, y, index: [model.count for model in models])
     nothing, fold = Features(np.zeros((101, 1)), np.zeros(101)), (np.arange(1), np.arange(1, 101))
     grid = tuple(map(float, correct))
-    chosen = select_value(path, nothing, [fold], grid, "C", 1.0, progress=False)
+    chosen = select_value(path, nothing, [fold], grid, "C", 1.0)
     assert tried == [1, 2, 3, 4, 5, 6, 7]
     assert (chosen.C, chosen.at_edge) == (1, True)
-    assert select_value(path, nothing, [fold], grid, "C", None, progress=False).C == 8
+    assert select_value(path, nothing, [fold], grid, "C", None).C == 8
 
 
 def test_what_is_refused() -> None:

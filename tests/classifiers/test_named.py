@@ -48,11 +48,11 @@ def test_every_protocol_takes_it(classifier: Classifier, classes: int) -> None:
     train, test = noisy_clusters(400, 30, classes, 1), noisy_clusters(80, 30, classes, 2)
     grid = classifier.grid
     assert grid is not None
-    drawn = low_labels(train, test, 10, 3, 0, grid, classifier, progress=False)
+    drawn = low_labels(train, test, 10, 3, 0, grid, classifier)
     outcomes = [
-        all_labels(train, test, 0, grid, classifier, progress=False),
+        all_labels(train, test, 0, grid, classifier),
         drawn,
-        few_labels(train, test, 40, 5, 0, grid, classifier, progress=False),
+        few_labels(train, test, 40, 5, 0, grid, classifier),
     ]
     assert [outcome.protocol for outcome in outcomes] == ["all-labels/1", "per-class/1", "few-labels/1"]
     for outcome in outcomes:
@@ -62,6 +62,6 @@ def test_every_protocol_takes_it(classifier: Classifier, classes: int) -> None:
         assert set(outcome.validation.correct) <= set(grid)
         assert all(count > 80 * (0.65 if classes == 2 else 0.5) for count in outcome.test_correct)
         assert (outcome.largest_gap is None) == (classifier.name != "logistic regression")
-    svm = low_labels(train, test, 10, 3, 0, progress=False)
+    svm = low_labels(train, test, 10, 3, 0)
     for name, lists in svm.lists.items():
         np.testing.assert_array_equal(lists, drawn.lists[name])

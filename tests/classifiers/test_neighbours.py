@@ -61,16 +61,16 @@ def test_weighted_as_scikit_learn_has_it() -> None:
             k, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / 0.07)
         ).fit(X, train.y)
         expected = int((reference.predict(queries) == test.y).sum())
-        assert WEIGHTED_NEIGHBOURS.test(train, [None], k, test, progress=False).correct == [expected]
-        assert NEAREST_NEIGHBOURS.test(train, [None], k, test, progress=False).correct != [expected]
+        assert WEIGHTED_NEIGHBOURS.test(train, [None], k, test).correct == [expected]
+        assert NEAREST_NEIGHBOURS.test(train, [None], k, test).correct != [expected]
 
 
 def test_k_of_weighted_votes_is_chosen_by_weighted_votes() -> None:
     train, held_out = random_features(300, 1), np.arange(200, 300)
-    chosen = WEIGHTED_NEIGHBOURS.select(train, [(np.arange(200), held_out)], (1.0, 20.0, 50.0), progress=False)
+    chosen = WEIGHTED_NEIGHBOURS.select(train, [(np.arange(200), held_out)], (1.0, 20.0, 50.0))
     queries = Features(train.X[held_out], train.y[held_out])
     for k in (1.0, 20.0, 50.0):
-        tested = WEIGHTED_NEIGHBOURS.test(train, [np.arange(200)], k, queries, progress=False)
+        tested = WEIGHTED_NEIGHBOURS.test(train, [np.arange(200)], k, queries)
         assert chosen.correct[k] == tested.correct
 
 
@@ -91,15 +91,15 @@ def test_as_scikit_learn_has_it(k: int) -> None:
     some = np.flatnonzero(clear)
     expected = int((reference.predict(queries[some]) == test.y[some]).sum())
     other = np.arange(300)
-    counts = count_correct_by_k(train, [rows, other], [k], test, some, progress=False)[k]
+    counts = count_correct_by_k(train, [rows, other], [k], test, some)[k]
     assert counts[0] == expected
-    assert counts[1] == count_correct_by_k(train, [other], [k], test, some, progress=False)[k][0]
+    assert counts[1] == count_correct_by_k(train, [other], [k], test, some)[k][0]
 
 
 def test_a_class_without_labelled_images_is_never_right() -> None:
     train = Features(np.eye(4, dtype=np.float32), np.array([0, 0, 2, 2]))
     test = Features(np.eye(4, dtype=np.float32), np.array([1, 0, 1, 3]))
-    assert count_correct_by_k(train, [np.arange(4)], [1], test, None, progress=False) == {1: [1]}
+    assert count_correct_by_k(train, [np.arange(4)], [1], test, None) == {1: [1]}
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_the_smallest_of_the_best_k_is_chosen(labels: str, grid: tuple[float, ..
     # One image is held out; the labelled ones are right or wrong for it, the most similar first.
     angles = np.arange(6) / 10
     train = Features(np.stack([np.cos(angles), np.sin(angles)], 1), np.array([label == "r" for label in "r" + labels]))
-    chosen = NEAREST_NEIGHBOURS.select(train, [(np.arange(1, 6), np.array([0]))], grid, progress=False)
+    chosen = NEAREST_NEIGHBOURS.select(train, [(np.arange(1, 6), np.array([0]))], grid)
     assert (chosen.C, chosen.at_edge) == (k, at_edge)
 
 
@@ -123,16 +123,16 @@ def test_protocols_take_the_classifier_and_its_grid() -> None:
     train, test = random_features(400, 1), random_features(80, 2)
     kNN, grid = NEAREST_NEIGHBOURS, NEAREST_NEIGHBOURS.grid
     assert grid == tuple(float(k) for k in KS)
-    everything = all_labels(train, test, 0, grid, kNN, progress=False)
+    everything = all_labels(train, test, 0, grid, kNN)
     assert (everything.protocol, everything.classifier, everything.largest_gap) == ("all-labels/1", "kNN", None)
-    drawn = low_labels(train, test, 10, 3, 0, grid, kNN, progress=False)
+    drawn = low_labels(train, test, 10, 3, 0, grid, kNN)
     assert sorted(drawn.validation.correct) == [1, 3, 5, 10, 20]  # 32 of a draw's 40 images are not held out
-    few = few_labels(train, test, 40, 5, 0, grid, kNN, progress=False)
+    few = few_labels(train, test, 40, 5, 0, grid, kNN)
     for outcome in (everything, drawn, few):
         assert outcome.validation.C in KS
         assert all(0.6 < count / 80 <= 1 for count in outcome.test_correct)  # chance is 0.25
     assert everything.test_correct == [
-        count_correct_by_k(train, [np.arange(400)], [int(everything.validation.C)], test, None, False)[
+        count_correct_by_k(train, [np.arange(400)], [int(everything.validation.C)], test, None)[
             int(everything.validation.C)
         ][0]
     ]
@@ -140,8 +140,8 @@ def test_protocols_take_the_classifier_and_its_grid() -> None:
 
 def test_same_lists_as_for_the_svm() -> None:
     train, test = random_features(200, 1), random_features(40, 2)
-    svm = low_labels(train, test, 10, 2, 0, progress=False)
-    knn = low_labels(train, test, 10, 2, 0, (1.0,), NEAREST_NEIGHBOURS, progress=False)
+    svm = low_labels(train, test, 10, 2, 0)
+    knn = low_labels(train, test, 10, 2, 0, (1.0,), NEAREST_NEIGHBOURS)
     assert knn.protocol == "per-class/1/own-C"
     for name in svm.lists:
         np.testing.assert_array_equal(svm.lists[name], knn.lists[name])
@@ -154,11 +154,11 @@ def test_same_lists_as_for_the_svm() -> None:
 def test_impossible_numbers_of_neighbours(grid: tuple[float, ...], message: str) -> None:
     train = random_features(200, 1)
     with pytest.raises(ValueError, match=message):
-        low_labels(train, train, 10, 2, 0, grid, NEAREST_NEIGHBOURS, progress=False)
+        low_labels(train, train, 10, 2, 0, grid, NEAREST_NEIGHBOURS)
 
 
 def test_features_that_are_not_finite_are_named() -> None:
     train, test = random_features(60, 1), random_features(20, 2)
     test.X[7, 2] = np.inf
     with pytest.raises(ValueError, match="row 7 hold NaN or infinity"):
-        NEAREST_NEIGHBOURS.test(train, [None], 3, test, progress=False)
+        NEAREST_NEIGHBOURS.test(train, [None], 3, test)

@@ -62,14 +62,14 @@ def test_alpha_is_chosen_on_the_held_out_rows() -> None:
     data = noisy_clusters(200, 300, 4)
     X = np.asarray(data.X, float)
     rows, held_out = np.arange(60), np.arange(60, 200)
-    chosen = RIDGE.select(data, [(rows, held_out)], ALPHAS, progress=False)
+    chosen = RIDGE.select(data, [(rows, held_out)], ALPHAS)
     counts = {}
     for alpha in ALPHAS:
         reference = RidgeClassifier(alpha=alpha).fit(X[rows], data.y[rows])
         counts[alpha] = [int((reference.predict(X[held_out]) == data.y[held_out]).sum())]
     assert chosen.correct == counts
     assert max(ALPHAS, key=counts.__getitem__) == chosen.C  # the smaller on ties
-    tested = RIDGE.test(data, [rows, None], chosen.C, data, progress=False)
+    tested = RIDGE.test(data, [rows, None], chosen.C, data)
     assert tested.largest_gap is None
     assert tested.correct[0] >= counts[chosen.C][0]
 
@@ -81,7 +81,7 @@ def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="the 20 labelled images are all of class 4; ridge needs two classes"):
         list(ridge_path(data.X, np.full(20, 4), [1.0]))
     with pytest.raises(ValueError, match="the grid of alpha is empty"):
-        RIDGE.select(data, [(np.arange(10), np.arange(10, 20))], [], progress=False)
+        RIDGE.select(data, [(np.arange(10), np.arange(10, 20))], [])
     data.X[13, 2] = np.nan
     with pytest.raises(ValueError, match=r"NaN\. The first is in row 13, column 2"):
         list(ridge_path(data.X, data.y, [1.0], np.arange(3, 20)))

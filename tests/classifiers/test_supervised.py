@@ -102,9 +102,9 @@ def test_working_configurations_are_found_and_tested_by_the_protocols() -> None:
     train, test, cnn = planted(120, 1), planted(90, 2), tiny()
     grid = cnn.grid
     assert grid == (0.0, 1.0, 2.0)
-    everything = all_labels(train, test, 0, grid, cnn, progress=False)
-    drawn = low_labels(train, test, 30, 3, 0, grid, cnn, progress=False)
-    few = few_labels(train, test, 75, 2, 0, grid, cnn, progress=False)
+    everything = all_labels(train, test, 0, grid, cnn)
+    drawn = low_labels(train, test, 30, 3, 0, grid, cnn)
+    few = few_labels(train, test, 75, 2, 0, grid, cnn)
     assert everything.protocol == "all-labels/1"
     for outcome, folds, draws in ((everything, 1, 1), (drawn, 2, 3), (few, 2, 2)):
         assert outcome.classifier == "supervised CNN (dcgan32-svhn, 3 configurations, tiny)"
@@ -121,7 +121,7 @@ def test_shuffled_labels_give_chance() -> None:
     train, test = planted(180, 1), planted(300, 2)
     rng = np.random.default_rng(0)
     train, test = (Features(split.X, rng.permutation(split.y)) for split in (train, test))
-    outcome = all_labels(train, test, 0, (0.0,), tiny(), progress=False)
+    outcome = all_labels(train, test, 0, (0.0,), tiny())
     assert abs(outcome.test_correct[0] / 300 - 1 / 3) < 0.1
     assert sum(outcome.validation.correct[0.0]) / outcome.validation.n < 0.55
 
@@ -129,14 +129,14 @@ def test_shuffled_labels_give_chance() -> None:
 def test_same_seed_same_networks(hashes: list[str]) -> None:
     train, test = planted(60, 1), planted(30, 2)
     folds = [(np.arange(40), np.arange(40, 60))]
-    runs = [tiny(seed).select(train, folds, (0, 1), progress=False).correct for seed in (0, 0, 1)]
+    runs = [tiny(seed).select(train, folds, (0, 1)).correct for seed in (0, 0, 1)]
     assert runs[0] == runs[1]
     assert hashes[:2] == hashes[2:4]
     assert len(set(hashes)) == 4
     del hashes[:]
     draws = [np.arange(30), np.arange(20, 60)]
-    counts = tiny().test(train, draws, 1, test, progress=False).correct
-    assert counts[:1] == tiny().test(train, draws[:1], 1, test, progress=False).correct
+    counts = tiny().test(train, draws, 1, test).correct
+    assert counts[:1] == tiny().test(train, draws[:1], 1, test).correct
     assert hashes[0] == hashes[2]
 
 
@@ -146,18 +146,18 @@ def test_only_training_rows_have_an_influence(hashes: list[str]) -> None:
     others, otherwise = Features(np.array(train.X), train.y.copy()), planted(45, 3)
     others.X[held_out], others.y[held_out] = 0, 9
     for features, tested in ((train, test), (others, otherwise)):
-        tiny().select(features, [(rows, held_out)], (0,), progress=False)
-        tiny().test(features, [rows], 0, tested, progress=False)
+        tiny().select(features, [(rows, held_out)], (0,))
+        tiny().test(features, [rows], 0, tested)
     assert hashes[:2] == hashes[2:]
     others.X[rows[0]] = 0
-    tiny().test(others, [rows], 0, test, progress=False)
+    tiny().test(others, [rows], 0, test)
     assert hashes[4] != hashes[1]
 
 
 def test_test_images_are_judged_each_by_itself() -> None:
     train, test = planted(60, 1), planted(200, 2, brighter=20)
     parts = [Features(test.X[rows], test.y[rows]) for rows in (slice(70), slice(70, None))]
-    whole, *halves = (tiny().test(train, [None], 0, split, progress=False).correct[0] for split in (test, *parts))
+    whole, *halves = (tiny().test(train, [None], 0, split).correct[0] for split in (test, *parts))
     assert sum(halves) == whole
     assert 70 < whole < 190  # neither chance nor all, where nothing could be seen
 
@@ -166,18 +166,18 @@ def test_first_folds_only_and_the_smaller_number_on_ties(monkeypatch: pytest.Mon
     monkeypatch.setattr(SupervisedCNN, "_labels", lambda self, X, y, number, use, fold, asked: np.full(len(asked), 4))
     train = planted(30, 1)
     folds = [(np.arange(20), np.arange(20, 30))] * 4
-    judged = tiny().select(train, folds, (2, 1, 2), progress=False)
+    judged = tiny().select(train, folds, (2, 1, 2))
     count = int((train.y[20:] == 4).sum())
     assert (judged.C, judged.n, judged.correct) == (1.0, 10, {1.0: [count] * 2, 2.0: [count] * 2})
     every_fold = SupervisedCNN(replace(TINY, folds=None), 0)
-    assert len(every_fold.select(train, folds, (0,), progress=False).correct[0.0]) == 4
+    assert len(every_fold.select(train, folds, (0,)).correct[0.0]) == 4
 
 
 def test_training_that_breaks_down_counts_as_chance(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = replace(ADAM, optimiser="sgd", lr=1e30)
     monkeypatch.setattr(classifier_module, "configuration", lambda seed, number, mirror: broken if number < 2 else ADAM)
     train = planted(150, 1)
-    judged = tiny().select(train, [(np.arange(120), np.arange(120, 150))], (0, 1, 2), progress=False)
+    judged = tiny().select(train, [(np.arange(120), np.arange(120, 150))], (0, 1, 2))
     assert judged.correct[0.0] == [int((train.y[120:] == 3).sum())]
     assert judged.C == 2.0
 
@@ -288,7 +288,7 @@ def test_digits_are_not_mirrored(monkeypatch: pytest.MonkeyPatch) -> None:
     train = planted(12, 1)
     for mirror in (False, True):
         classifier = SupervisedCNN(replace(TINY, mirror=mirror, epochs=1), 0)
-        classifier.select(train, [(np.arange(9), np.arange(9, 12))], range(8), progress=False)
+        classifier.select(train, [(np.arange(9), np.arange(9, 12))], range(8))
     assert not any(seen[:8])
     assert seen[8:] == [configuration(0, number).mirror for number in range(8)]
     for size in (PUBLISHED, SMALL):
@@ -324,8 +324,8 @@ def test_other_things_than_images_are_refused(spoil: Callable[[np.ndarray], np.n
     spoilt = Features(spoil(np.asarray(train.X)), train.y)
     folds = [(np.arange(20), np.arange(20, 30))]
     for call in (
-        lambda: tiny().select(spoilt, folds, (0,), progress=False),
-        lambda: tiny().test(train, [None], 0, spoilt, progress=False),
+        lambda: tiny().select(spoilt, folds, (0,)),
+        lambda: tiny().test(train, [None], 0, spoilt),
     ):
         with pytest.raises(ValueError, match=message):
             call()
@@ -336,9 +336,9 @@ def test_impossible_choices_are_refused() -> None:
     folds = [(np.arange(20), np.arange(20, 30))]
     for grid, message in (((0.5,), "configuration 0.5"), ((-1,), "configuration -1"), ((), "no configurations")):
         with pytest.raises(ValueError, match=message):
-            tiny().select(train, folds, grid, progress=False)
+            tiny().select(train, folds, grid)
     with pytest.raises(ValueError, match="all of class 4; a CNN needs two"):
-        tiny().test(Features(train.X, np.full(30, 4)), [None], 0, train, progress=False)
+        tiny().test(Features(train.X, np.full(30, 4)), [None], 0, train)
     with pytest.raises(ValueError, match="'huge'; choose from published, small"):
         supervised_cnn(0, size="huge")
     with pytest.raises(ValueError, match="'dcgan64'; choose from dcgan32, dcgan32-svhn"):

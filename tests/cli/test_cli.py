@@ -531,9 +531,9 @@ def save_spoilt(folder: Path) -> None:
     (folder / "archive").mkdir()
     (folder / "archive" / "cifar-10-python.tar.gz").write_bytes(b"half of it")
 
-    write_svhn_layout(folder / "digits", n_train=300, n_test=30, seed=0, progress=False)
+    write_svhn_layout(folder / "digits", n_train=300, n_test=30, seed=0)
     for name in ("cut-digits", "foreign-digits"):
-        write_svhn_layout(folder / name, n_train=5, n_test=5, seed=0, progress=False)
+        write_svhn_layout(folder / name, n_train=5, n_test=5, seed=0)
     mat = folder / "cut-digits" / "test_32x32.mat"
     mat.write_bytes(mat.read_bytes()[:-100])
     savemat(folder / "foreign-digits" / "train_32x32.mat", {"spectra": np.zeros((3, 3))})

@@ -75,7 +75,7 @@ def test_the_top_is_counted_of_more_than_ten_classes(classes: int, counted: bool
     y = np.arange(classes).repeat(6)
     X = (np.eye(classes)[y] + rng.normal(0, 0.9, (len(y), classes))).astype(np.float32)
     train, test = Features(X[::2], y[::2]), Features(X[1::2], y[1::2])
-    tested = L2_SVM.test(train, [None], 0.01, test, progress=False)
+    tested = L2_SVM.test(train, [None], 0.01, test)
     if not counted:
         assert tested.top5_correct is None
         return

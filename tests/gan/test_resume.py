@@ -388,7 +388,7 @@ def test_any_other_changed_setting_is_refused_by_name(stopped: Path, name: str) 
     changed = dataclasses.replace(SETTINGS, **{name: OTHER[name]})
     old = {"z": "normal"}.get(name, getattr(SETTINGS, name))
     with pytest.raises(ValueError, match=rf"{stopped}: .*{name} {old} -> {OTHER[name]}[;)]"):
-        train(images()[: changed.n_images], changed, stopped, device=CPU, resume=True, progress=False)
+        train(images()[: changed.n_images], changed, stopped, device=CPU, resume=True)
     assert contents(stopped) == before
 
 
@@ -499,10 +499,8 @@ def test_a_run_is_not_resumed_to_fewer_steps_than_it_has(tmp_path: Path) -> None
         "noise", "hash", len(images()), "dcgan32-svhn", width=0.03, max_steps=3, recipe=SMALL_BATCHES
     )
     device = torch.device("cpu")
-    train(images(), settings, tmp_path, device=device, progress=False)
+    train(images(), settings, tmp_path, device=device)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.*")}
     with pytest.raises(ValueError, match="has 3 steps, more than the 2 asked for"):
-        train(
-            images(), dataclasses.replace(settings, max_steps=2), tmp_path, device=device, resume=True, progress=False
-        )
+        train(images(), dataclasses.replace(settings, max_steps=2), tmp_path, device=device, resume=True)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.*")} == before

@@ -156,8 +156,8 @@ def test_a_memory_map_trains_like_an_array(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", images())
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     settings = with_settings(max_steps=2)
-    train(mapped, settings, tmp_path / "mapped", device=CPU, progress=False)
-    train(images(), settings, tmp_path / "array", device=CPU, progress=False)
+    train(mapped, settings, tmp_path / "mapped", device=CPU)
+    train(images(), settings, tmp_path / "array", device=CPU)
     one, other = (tmp_path / name / "generator.safetensors" for name in ("mapped", "array"))
     assert one.read_bytes() == other.read_bytes()
 
@@ -175,7 +175,7 @@ def test_images_that_do_not_fit_are_refused_before_a_folder_is_made(
     tmp_path: Path, wrong: np.ndarray, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        train(wrong, SETTINGS, tmp_path / "run", device=CPU, progress=False)
+        train(wrong, SETTINGS, tmp_path / "run", device=CPU)
     assert not (tmp_path / "run").exists()
 
 
@@ -427,11 +427,11 @@ def test_too_little_memory_names_the_batch_that_fits(tmp_path: Path, monkeypatch
     monkeypatch.setattr(DCGAN, "step", step)
     settings = with_settings(recipe=replace(SETTINGS.recipe, batch_size=8))
     with pytest.raises(TrainingFailed, match=r"ran out of memory with `batch_size=8` .*: a `batch_size` of 2 fits"):
-        train(images(), settings, tmp_path, device=CPU, progress=False)
+        train(images(), settings, tmp_path, device=CPU)
 
     def never(self: DCGAN, real: Tensor, z: Tensor, number: int) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
 
     monkeypatch.setattr(DCGAN, "step", never)
     with pytest.raises(TrainingFailed, match="not even 2 images fit"):
-        train(images(), settings, tmp_path, device=CPU, resume=True, progress=False)
+        train(images(), settings, tmp_path, device=CPU, resume=True)

@@ -27,7 +27,7 @@ def _ridge_error(images: np.ndarray, labels: np.ndarray, n_train: int, n_test: i
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("house-numbers") / "svhn"
-    write_svhn_layout(folder, n_train=600, n_test=300, seed=3, n_extra=20, progress=False)
+    write_svhn_layout(folder, n_train=600, n_test=300, seed=3, n_extra=20)
     return folder
 
 
@@ -62,7 +62,7 @@ def test_about_says_what_the_files_are(folder: Path) -> None:
 
 
 def test_no_extra_unless_asked_and_no_leftovers(tmp_path: Path) -> None:
-    write_svhn_layout(tmp_path, n_train=3, n_test=2, seed=0, progress=False)
+    write_svhn_layout(tmp_path, n_train=3, n_test=2, seed=0)
     assert {path.name for path in tmp_path.iterdir()} == {"train_32x32.mat", "test_32x32.mat", "about.json"}
 
 
@@ -94,7 +94,7 @@ def test_fewer_pictures_are_the_first_of_more(n: int) -> None:
 
 
 def test_a_split_does_not_depend_on_the_sizes_of_the_others(folder: Path, tmp_path: Path) -> None:
-    write_svhn_layout(tmp_path, n_train=5, n_test=300, seed=3, progress=False)
+    write_svhn_layout(tmp_path, n_train=5, n_test=300, seed=3)
     one, two = (loadmat(place / "test_32x32.mat") for place in (folder, tmp_path))
     np.testing.assert_array_equal(one["X"], two["X"])
     np.testing.assert_array_equal(one["y"], two["y"])
@@ -144,7 +144,7 @@ def test_draw_refuses_to_draw_nothing(n: int) -> None:
 def test_writing_refuses_impossible_numbers_and_writes_nothing(tmp_path: Path, name: str, value: int) -> None:
     numbers = {"n_train": 2, "n_test": 2, "n_extra": 0, "seed": 0} | {name: value}
     with pytest.raises(ValueError, match=rf"{name} must be at least [01], not {value}"):
-        write_svhn_layout(tmp_path / "new", **numbers, progress=False)
+        write_svhn_layout(tmp_path / "new", **numbers)
     assert not (tmp_path / "new").exists()
 
 
@@ -152,6 +152,6 @@ def test_writing_refuses_a_folder_that_holds_mat_files(tmp_path: Path) -> None:
     original = tmp_path / "extra_32x32.mat"
     original.write_bytes(b"not to be lost")
     with pytest.raises(FileExistsError, match=r"already holds extra_32x32\.mat"):
-        write_svhn_layout(tmp_path, n_train=2, n_test=2, seed=0, progress=False)
+        write_svhn_layout(tmp_path, n_train=2, n_test=2, seed=0)
     assert list(tmp_path.iterdir()) == [original]
     assert original.read_bytes() == b"not to be lost"

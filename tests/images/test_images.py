@@ -341,7 +341,7 @@ def test_a_class_without_images_is_named_and_other_files_are_passed_over(tmp_pat
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("drawn") / "svhn"
-    write_svhn_layout(folder, n_train=40, n_test=20, seed=0, progress=False)
+    write_svhn_layout(folder, n_train=40, n_test=20, seed=0)
     return folder
 
 
@@ -554,14 +554,14 @@ def test_a_folder_is_packed_once_into_the_cache(tmp_path: Path, monkeypatch: pyt
     for number, image in enumerate(images):
         Image.fromarray(image).save(tmp_path / "pictures" / f"{number}.png")
     cache = tmp_path / "cache"
-    found = unlabelled_images(str(tmp_path / "pictures"), 32, cache=cache, progress=False)
+    found = unlabelled_images(str(tmp_path / "pictures"), 32, cache=cache)
     np.testing.assert_array_equal(found.images, images)
     assert found.description == "pictures-32.npy (3 images)"
     sidecar = json.loads((cache / "pictures-32.json").read_text())
     assert sidecar["sha256"] == found.sha256 == hashlib.sha256(images.tobytes()).hexdigest()
 
     written = (cache / "pictures-32.npy").stat().st_mtime_ns
-    again = unlabelled_images(str(tmp_path / "pictures"), 32, cache=cache, progress=False)
+    again = unlabelled_images(str(tmp_path / "pictures"), 32, cache=cache)
     assert again.sha256 == found.sha256
     assert (cache / "pictures-32.npy").stat().st_mtime_ns == written
 

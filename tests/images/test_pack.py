@@ -44,7 +44,7 @@ def plain_images(folder: Path, count: int) -> list[tuple[int, int, int]]:
 
 
 def quiet_pack(source: Path, out: Path, size: int = 4, **options: Any) -> PackReport:
-    return pack(source, out, size, **{"workers": 1, "progress": False, **options})
+    return pack(source, out, size, **{"workers": 1, **options})
 
 
 def is_all(image: np.ndarray, colour: tuple[int, int, int], within: int = 0) -> bool:
@@ -363,7 +363,7 @@ parallel_decode.decode = slow_decode  # In the workers too: they run this file a
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Jobs in the background begin with it ignored.
-    pack.pack(Path(sys.argv[1]), Path(sys.argv[2]), 4, workers=2, progress=False)
+    pack.pack(Path(sys.argv[1]), Path(sys.argv[2]), 4, workers=2)
 """
 
 

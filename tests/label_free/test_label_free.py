@@ -50,7 +50,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def digits_through_the_network() -> np.ndarray:
     """Features float16 [1000, 352] of digits' training images by the untrained network of `NETWORK`."""
     images = load_dataset("digits").train.images
-    network = untrained("dcgan32-svhn", 0.05, seed=0, progress=False)
+    network = untrained("dcgan32-svhn", 0.05, seed=0)
     return network.fit(images).transform(images).astype(np.float16)
 
 

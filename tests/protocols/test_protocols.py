@@ -32,15 +32,15 @@ def clusters(n: int, noise: float, classes: int = 4, d: int = 12, seed: int = 0)
 
 
 def all_labels(train: Features, test: Features, seed: int = 0, per_class: int = 0) -> Outcome:
-    return cifar10.all_labels(train, test, seed, CS, progress=False)
+    return cifar10.all_labels(train, test, seed, CS)
 
 
 def low_labels(train: Features, test: Features, seed: int = 0, per_class: int = 10) -> Outcome:
-    return cifar10.low_labels(train, test, per_class, 3, seed, CS, progress=False)
+    return cifar10.low_labels(train, test, per_class, 3, seed, CS)
 
 
 def few_labels(train: Features, test: Features, seed: int = 0, per_class: int = 10) -> Outcome:
-    return svhn.few_labels(train, test, per_class * len(np.unique(train.y)), 3, seed, CS, progress=False)
+    return svhn.few_labels(train, test, per_class * len(np.unique(train.y)), 3, seed, CS)
 
 
 Run = Callable[..., Outcome]
@@ -150,7 +150,7 @@ class Scripted:
 
 def choose(Cs: Sequence[float], folds: int = 1) -> Validation:
     rows = (np.arange(2), np.arange(9))
-    return select_C(np.zeros((9, 1)), np.zeros(9), [rows] * folds, Cs, 1e-3, progress=False)
+    return select_C(np.zeros((9, 1)), np.zeros(9), [rows] * folds, Cs, 1e-3)
 
 
 def test_path_ends_after_two_worse_values_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -354,17 +354,17 @@ def test_published_settings() -> None:
 def test_labels_that_the_classes_cannot_share_are_refused(labels: int) -> None:
     train = clusters(400, 0.6)
     with pytest.raises(ValueError, match=f"{labels} labels cannot be shared by 4 classes; choose a multiple of 4"):
-        svhn.few_labels(train, train, labels, 3, 0, CS, progress=False)
+        svhn.few_labels(train, train, labels, 3, 0, CS)
 
 
 def test_more_labels_than_images_are_refused() -> None:
     train = clusters(400, 0.6)
     with pytest.raises(ValueError, match="class 0 has 100 images, too few for a draw of 101 a class"):
-        cifar10.low_labels(train, train, 101, 3, 0, CS, progress=False)
+        cifar10.low_labels(train, train, 101, 3, 0, CS)
     with pytest.raises(ValueError, match=r"class \d has \d\d images, too few for a draw of 100 a class"):
-        svhn.few_labels(train, train, 400, 3, 0, CS, progress=False)
+        svhn.few_labels(train, train, 400, 3, 0, CS)
     with pytest.raises(ValueError, match="1 label a class: choosing C needs at least 2"):
-        cifar10.low_labels(train, train, 1, 3, 0, CS, progress=False)
+        cifar10.low_labels(train, train, 1, 3, 0, CS)
 
 
 def test_scores_that_are_not_finite_are_refused_not_counted() -> None:

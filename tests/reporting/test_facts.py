@@ -181,7 +181,7 @@ def test_a_grid_of_ones_own_shows() -> None:
 
 
 def test_digits_that_were_drawn_show(tmp_path: Path) -> None:
-    write_svhn_layout(tmp_path / "drawn", 120, 40, seed=0, progress=False)
+    write_svhn_layout(tmp_path / "drawn", 120, 40, seed=0)
     data = load_svhn(DataRoot(tmp_path / "drawn", own=False, why="given"))
     assert data.generated
     one = rv.evaluate(mine, rv.SVHN(labels=10, draws=1), data=data).record

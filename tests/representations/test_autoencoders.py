@@ -40,11 +40,11 @@ def pictures(n: int, seed: int = 0) -> np.ndarray:
 
 
 def denoiser(seed: int = 0, **changes: Any) -> DenoisingFeatures:
-    return DenoisingFeatures(replace(DENOISING, **changes), "tiny", seed, image_size=16, progress=False)
+    return DenoisingFeatures(replace(DENOISING, **changes), "tiny", seed, image_size=16)
 
 
 def what_where(seed: int = 0, **changes: Any) -> WhatWhereFeatures:
-    return WhatWhereFeatures(replace(WHAT_WHERE, **changes), "tiny", seed, image_size=16, progress=False)
+    return WhatWhereFeatures(replace(WHAT_WHERE, **changes), "tiny", seed, image_size=16)
 
 
 def filled(model: AutoencoderFeatures, images: np.ndarray, train_images: np.ndarray | None = None) -> np.ndarray:
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_is_noticed_before_the_end() -> None:
         torch.nn.init.constant_(parameter, float("nan"))
     long = replace(TRAINING, images_seen=16 * 500)
     with pytest.raises(ValueError, match="loss is nan after 800 images"):
-        train_autoencoder(network, pictures(32), model.to_input, long, 0, model.device, progress=False)
+        train_autoencoder(network, pictures(32), model.to_input, long, 0, model.device)
 
 
 @both

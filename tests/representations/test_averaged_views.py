@@ -49,7 +49,7 @@ def test_sets_of_views_are_what_their_names_say() -> None:
 @pytest.mark.parametrize("views", ["mirror", "shifts", "mirror-shifts"])
 def test_features_are_the_mean_over_the_views(views: str) -> None:
     images = DIGITS.train.images[:6]
-    inner = untrained("dcgan32-svhn", 0.1, 0, bn="running", progress=False)
+    inner = untrained("dcgan32-svhn", 0.1, 0, bn="running")
     expected = np.mean(
         [inner.transform(np.ascontiguousarray(view_of(images, *view))) for view in AVERAGED_VIEWS[views]], 0
     )
@@ -66,10 +66,10 @@ def test_a_mirrored_image_has_the_features_of_the_image() -> None:
 
 def test_fitting_sees_the_images_as_they_are() -> None:
     images = DIGITS.train.images[:300]
-    averaged = AveragedViews(KMeans(20, seed=0, progress=False), "mirror")
+    averaged = AveragedViews(KMeans(20, seed=0), "mirror")
     with pytest.raises(ValueError, match="must be trained first"):
         averaged.transform(images)
-    plain = KMeans(20, seed=0, progress=False).fit(images)
+    plain = KMeans(20, seed=0).fit(images)
     mirrored = np.ascontiguousarray(images[:5, :, ::-1])
     expected = (plain.transform(images[:5]) + plain.transform(mirrored)) / 2
     np.testing.assert_allclose(averaged.fit(images).transform(images[:5]), expected, rtol=1e-5, atol=1e-6)
@@ -77,7 +77,7 @@ def test_fitting_sees_the_images_as_they_are() -> None:
 
 def test_ranks_share_the_rows() -> None:
     images = DIGITS.train.images[:300]
-    representation = AveragedViews(untrained("dcgan32-svhn", 0.1, 0, bn="running", progress=False), "mirror")
+    representation = AveragedViews(untrained("dcgan32-svhn", 0.1, 0, bn="running"), "mirror")
     shared = np.full((300, representation.description.n_features), np.nan, np.float32)
     for number in range(2):
         representation.transform(images, out=shared, ranks=Ranks(number, 2))

@@ -69,7 +69,7 @@ def test_the_loss_is_the_error_against_the_clean_image() -> None:
 @pytest.mark.parametrize(("corruption", "level"), [("masking", 0.25), ("gaussian", 0.3)])
 def test_what_is_made_of_a_corrupted_image_is_nearer_to_the_clean_one(corruption: str, level: float) -> None:
     settings = replace(TINY, corruption=corruption, level=level)
-    model = DenoisingFeatures(settings, "tiny", image_size=16, progress=False)
+    model = DenoisingFeatures(settings, "tiny", image_size=16)
     model.fit(smooth_pictures(200))
     x, generator = model.to_input(smooth_pictures(20, seed=1)), torch.Generator().manual_seed(0)
     corrupted = model.new_network().corrupt(x, level, generator)

@@ -227,7 +227,7 @@ def test_rates_and_decay_of_the_released_configuration() -> None:
 def test_a_step_goes_as_far_as_the_rates_of_the_settings_say() -> None:
     def trained(rate: float, last_rate: float, bias_rate: float) -> dict[str, Tensor]:
         settings = replace(TINY, schedule=((rate, 1),), last_rate=last_rate, bias_rate=bias_rate, decay=0.0)
-        model = ExemplarCNN(settings, progress=False)
+        model = ExemplarCNN(settings)
         model.fit(images_of(24))
         return dict(model.network.named_parameters())
 
@@ -258,7 +258,7 @@ def test_features_follow_from_the_seed() -> None:
     images, settings = images_of(24), replace(TINY, schedule=((0.01, 3),))
     made = []
     for seed in (0, 0, 1):
-        model = ExemplarCNN(settings, seed, progress=False).fit(images)
+        model = ExemplarCNN(settings, seed).fit(images)
         made.append(model.transform(images))
     np.testing.assert_array_equal(made[0], made[1])
     assert np.abs(made[0] - made[2]).max() > 0.1
@@ -266,7 +266,7 @@ def test_features_follow_from_the_seed() -> None:
 
 def test_the_surrogate_task_is_learned_and_features_do_not_depend_on_what_else_is_in_the_call() -> None:
     images = images_of(24)
-    model = ExemplarCNN(TINY, progress=False).fit(images)
+    model = ExemplarCNN(TINY).fit(images)
     out = model.transform(images)
     assert out.shape == (24, 4 * 16 + 32)
     np.testing.assert_allclose(model.transform(images[7:8]), out[7:8], atol=1e-5)
@@ -285,7 +285,7 @@ def test_the_surrogate_task_is_learned_and_features_do_not_depend_on_what_else_i
 
 def test_images_are_enlarged_where_the_settings_say_so() -> None:
     settings = replace(TINY, side=64, schedule=((0.01, 1),))
-    model, images = ExemplarCNN(settings, progress=False).fit(images_of(24)), images_of(3, seed=1)
+    model, images = ExemplarCNN(settings).fit(images_of(24)), images_of(3, seed=1)
     out = model.transform(images)
     assert out.shape[1] == 4 * (8 + 8 + 32)
     x = F.interpolate(torch.from_numpy(images).permute(0, 3, 1, 2) / 255, (64, 64), mode="bilinear")
@@ -324,4 +324,4 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="trained first"):
         ExemplarCNN(TINY).transform(images)
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 1 "):
-        ExemplarCNN(replace(TINY, schedule=((1e30, 5),)), progress=False).fit(images)
+        ExemplarCNN(replace(TINY, schedule=((1e30, 5),))).fit(images)

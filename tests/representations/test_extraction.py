@@ -37,7 +37,7 @@ def data_of(train: np.ndarray, test: np.ndarray, labels: int = 2) -> LabelledIma
 
 
 def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> DiscriminatorFeatures:
-    return untrained(arch, width, seed=0, bn=bn, progress=False)
+    return untrained(arch, width, seed=0, bn=bn)
 
 
 def names(folder: Path) -> list[str]:
@@ -111,7 +111,7 @@ def test_one_object_measures_two_data_sets_each_fitted_to_its_own(tmp_path: Path
         return small("recomputed")
 
     def kmeans() -> KMeans:
-        return KMeans(4, n_patches=100, progress=False)
+        return KMeans(4, n_patches=100)
 
     for make in (recomputed, kmeans):
         both = make()
@@ -137,11 +137,11 @@ def test_every_changed_setting_makes_another_entry(tmp_path: Path) -> None:
         (small(), data_of(images, test, labels=1), "float32"),  # another order of the rows
         (small(), data_of(255 - images, test), "float32"),
         (small(), data_of(images, 255 - test), "float32"),
-        (untrained("dcgan32", 0.05, seed=1, bn="running", progress=False), data, "float32"),
+        (untrained("dcgan32", 0.05, seed=1, bn="running"), data, "float32"),
         (small(width=0.06), data, "float32"),
         (small(arch="dcgan32-svhn"), data, "float32"),
-        (DiscriminatorFeatures(other_eps, "", "", "running", progress=False), data, "float32"),
-        (DiscriminatorFeatures(four_layers, "", "", "running", progress=False), data, "float32"),
+        (DiscriminatorFeatures(other_eps, "", "", "running"), data, "float32"),
+        (DiscriminatorFeatures(four_layers, "", "", "running"), data, "float32"),
         (small("recomputed"), data, "float32"),
         (small("at-hand"), data, "float32"),
         (Pixels(), data, "float32"),
@@ -251,7 +251,7 @@ def test_what_one_process_must_make_is_refused_to_several_and_found_by_them(tmp_
     data, ranks = data_of(pictures(6), pictures(4, seed=1)), Several(0, 2)
     with pytest.raises(ValueError, match=r"^mean colour runs in one process: run it without torchrun$"):
         extract(Mean(), data, tmp_path, ranks=ranks)
-    kmeans = KMeans(4, n_patches=100, progress=False)
+    kmeans = KMeans(4, n_patches=100)
     with pytest.raises(ValueError, match="4 centroids is trained by one process: run it without torchrun"):
         extract(kmeans, data, tmp_path, ranks=ranks)
     made: list[Extracted] = [extract(r, data, tmp_path) for r in (Mean(), kmeans)]

@@ -34,7 +34,7 @@ def filled(representation: Representation, images: np.ndarray) -> np.ndarray:
 
 
 def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> DiscriminatorFeatures:
-    return untrained(arch, width, seed=0, bn=bn, progress=False)
+    return untrained(arch, width, seed=0, bn=bn)
 
 
 # Numbers and their order.
@@ -49,7 +49,7 @@ def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> Di
     ],
 )
 def test_number_of_features_at_width_1(arch: str, size: int, number: int, layers: str, max_units: int) -> None:
-    representation = untrained(arch, 1.0, seed=0, bn="running", progress=False)
+    representation = untrained(arch, 1.0, seed=0, bn="running")
     features = filled(representation, pictures(1, size))
     assert features.shape == (1, number)
     assert np.isfinite(features).all()
@@ -61,7 +61,7 @@ def test_first_layers_alone_have_fewer_features() -> None:
     # Layers 1-4 of the ImageNet model: (128 + 128 + 256 + 256) * 16.
     assert n_features(Discriminator(architecture_named("dcgan32"), layers=4)) == 12_288
     four = DiscriminatorFeatures(
-        Discriminator(architecture_named("dcgan32"), 0.05, layers=4), "four", "nothing", "running", progress=False
+        Discriminator(architecture_named("dcgan32"), 0.05, layers=4), "four", "nothing", "running"
     )
     assert str(four.description.layers) == "1-4 of 6"
     assert filled(four, pictures(2)).shape == (2, four.description.n_features) == (2, (6 + 6 + 13 + 13) * 16)
@@ -168,7 +168,7 @@ def test_recomputed_statistics_are_the_mean_over_batches() -> None:
     network = small(width=0.1).network
     images = pictures(260)  # batches of 128, 128 and 4
     before = weights_hash(network)
-    made = recompute_statistics(network, images, CPU, progress=False)
+    made = recompute_statistics(network, images, CPU)
     assert weights_hash(network) == before
     assert not made.training
     for layer, (mean, variance) in enumerate(plain_statistics(network, images)):
@@ -181,9 +181,7 @@ def test_recomputed_statistics_are_the_mean_over_batches() -> None:
 def test_statistics_are_those_of_the_training_images_alone() -> None:
     train, test = pictures(140, seed=1), pictures(20, seed=2)
     fitted = small("recomputed").fit(train)
-    by_hand = DiscriminatorFeatures(
-        recompute_statistics(small().network, train, CPU, progress=False), "", "", "running", progress=False
-    )
+    by_hand = DiscriminatorFeatures(recompute_statistics(small().network, train, CPU), "", "", "running")
     np.testing.assert_array_equal(filled(fitted, test), filled(by_hand, test))
     features = filled(fitted, test)
     other = filled(small("recomputed").fit(train // 2), test)
@@ -265,7 +263,7 @@ def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None
     network = small(width=0.1).network
     info = WeightsInfo("discriminator", "dcgan32", 0.1, trained_on="pictures", images_seen=1_280)
     save_weights(tmp_path / "d.safetensors", network, info)
-    loaded = from_weights(tmp_path / "d.safetensors", bn="running", progress=False)
+    loaded = from_weights(tmp_path / "d.safetensors", bn="running")
     np.testing.assert_array_equal(filled(loaded, pictures(2)), filled(small(width=0.1), pictures(2)))
     assert loaded.description.trained_on == "pictures"
     assert loaded.description.method == "DCGAN (dcgan32, width 0.1, 1,280 images seen)"

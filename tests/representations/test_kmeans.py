@@ -29,7 +29,7 @@ def test_planted_centroids_are_found() -> None:
     generator = torch.Generator().manual_seed(3)
     planted = 10 * torch.eye(5, 8)
     X = planted.repeat(200, 1) + 0.1 * torch.randn(1000, 8, generator=generator)
-    found = kmeans(X, 40, generator, iterations=20, progress=False)
+    found = kmeans(X, 40, generator, iterations=20)
     apart = torch.cdist(planted, found)
     assert (apart.min(1).values < 0.3).all()  # the noise has a length of 0.28
 
@@ -37,7 +37,7 @@ def test_planted_centroids_are_found() -> None:
 def test_rounds_go_on_until_every_centroid_is_the_mean_of_the_rows_nearest_to_it() -> None:
     generator = torch.Generator().manual_seed(0)
     X = torch.randn(200, 2, generator=generator)
-    found = kmeans(X, 5, generator, progress=False)
+    found = kmeans(X, 5, generator)
     nearest = torch.cdist(X, found).argmin(1)
     torch.testing.assert_close(torch.stack([X[nearest == j].mean(0) for j in range(5)]), found)  # none is empty
 
@@ -74,7 +74,7 @@ def test_quadrants_of_an_odd_number_of_positions() -> None:
 
 
 def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = KMeans(2, image_size=12, n_patches=2, progress=False)
+    model = KMeans(2, image_size=12, n_patches=2)
     sums = torch.full((2, 8), 5.0)
     sums[1, 0] = 5 + 2 * 0.03**0.5  # mean 5 + sqrt(0.03), variance 0.03; a hundredth is added to it
     monkeypatch.setattr(model, "sums", lambda images: sums)
@@ -87,13 +87,13 @@ def test_standardisation_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_features_do_not_depend_on_what_else_is_in_the_call_and_are_standardised() -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 12, 12, 3), dtype=np.uint8)
-    model = KMeans(8, image_size=12, n_patches=2000, progress=False).fit(images)
+    model = KMeans(8, image_size=12, n_patches=2000).fit(images)
     out = model.transform(images)
     assert out.shape == (60, 32)
     np.testing.assert_allclose(out[7:8], model.transform(images[7:8]), atol=1e-4)
     np.testing.assert_allclose(out.mean(0), 0, atol=1e-4)
     assert (out.std(0) < 1.001).all()
-    again = KMeans(8, image_size=12, n_patches=2000, progress=False).fit(images)
+    again = KMeans(8, image_size=12, n_patches=2000).fit(images)
     np.testing.assert_array_equal(out, again.transform(images))
     with pytest.raises(ValueError, match="trained first"):
         KMeans(8).transform(np.zeros((1, 32, 32, 3), np.uint8))
@@ -135,7 +135,7 @@ def test_the_whole_representation_is_that_of_plain_loops_over_windows(monkeypatc
 
     monkeypatch.setattr(module, "random_patches", watched)
     monkeypatch.setattr(module, "CACHED", 2 * positions * k)  # two rows of windows at a time, of four and of three
-    model = KMeans(k, image_size=12, n_patches=1000, progress=False).fit(images)
+    model = KMeans(k, image_size=12, n_patches=1000).fit(images)
     out = model.transform(images)
 
     def contrast_normalised(x: np.ndarray) -> np.ndarray:

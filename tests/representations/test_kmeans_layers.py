@@ -44,7 +44,7 @@ def images_of(n: int, size: int = 20, seed: int = 0) -> np.ndarray:
 
 
 def tiny(images: np.ndarray, seed: int = 0) -> KMeansLayers:
-    return KMeansLayers(TINY, seed, image_size=images.shape[1], progress=False).fit(images)
+    return KMeansLayers(TINY, seed, image_size=images.shape[1]).fit(images)
 
 
 def filled(model: KMeansLayers, images: np.ndarray) -> np.ndarray:
@@ -87,20 +87,20 @@ def test_directions_of_either_sign_are_found_and_have_unit_length() -> None:
     generator = torch.Generator().manual_seed(3)
     gains = 5 * torch.randn(1000, 1, generator=generator)
     X = gains * torch.eye(5, 8).repeat(200, 1) + 0.05 * torch.randn(1000, 8, generator=generator)
-    D = gain_shape(X, 30, generator, iterations=20, progress=False)
+    D = gain_shape(X, 30, generator, iterations=20)
     torch.testing.assert_close(D.norm(dim=1), torch.ones(30))
     assert (D[:, :5].abs().max(0).values > 0.99).all()
-    both_signs = gain_shape(torch.cat([gains, -gains]) * torch.eye(1, 8), 2, generator, iterations=5, progress=False)
+    both_signs = gain_shape(torch.cat([gains, -gains]) * torch.eye(1, 8), 2, generator, iterations=5)
     assert (both_signs[:, 0].abs() > 0.99).sum() == 1  # nothing is left to the other, which is drawn anew
 
 
 def test_filters_are_whitening_dictionary_and_threshold_in_one() -> None:
     generator = torch.Generator().manual_seed(4)
     X = 20 * torch.randn(500, 6, generator=generator) @ torch.randn(6, 6, generator=generator) + 100
-    W, bias = filters_of(X, 7, torch.Generator().manual_seed(5), 3, progress=False)
+    W, bias = filters_of(X, 7, torch.Generator().manual_seed(5), 3)
     centre, whiten = whitening(normalised(X))
     white = (normalised(X) - centre) @ whiten
-    D = gain_shape(white, 7, torch.Generator().manual_seed(5), 3, progress=False)
+    D = gain_shape(white, 7, torch.Generator().manual_seed(5), 3)
     torch.testing.assert_close(normalised(X) @ W + bias, white @ D.T - 0.25, atol=1e-4, rtol=1e-4)
 
 
@@ -117,7 +117,7 @@ def test_averages_and_neighbourhoods_by_hand() -> None:
 def test_a_layer_learns_from_similar_variables() -> None:
     X = 3 * planted(8000, torch.Generator().manual_seed(0)) + 7
     settings = replace(TINY, maps=10, field=8, iterations=1)
-    layer = learn_layer(X, settings, np.random.default_rng(0), torch.Generator().manual_seed(0), False)
+    layer = learn_layer(X, settings, np.random.default_rng(0), torch.Generator().manual_seed(0))
     for field in layer.columns.tolist():
         assert sorted(field) == list(range(field[0] % 5, 40, 5))
 
@@ -127,7 +127,7 @@ def test_a_layer_responds_with_its_filters_to_its_receptive_fields() -> None:
     X = neighbourhoods(maps).flatten(0, 2)
     overwritten = X.clone()
     settings = replace(TINY, maps=4)
-    layer = learn_layer(overwritten, settings, np.random.default_rng(0), torch.Generator().manual_seed(0), False)
+    layer = learn_layer(overwritten, settings, np.random.default_rng(0), torch.Generator().manual_seed(0))
     assert all(len(set(field)) == 10 for field in layer.columns.tolist())
     responses = layer.responses(maps)
     assert responses.shape == (6, 4, 4, 15)
@@ -137,7 +137,7 @@ def test_a_layer_responds_with_its_filters_to_its_receptive_fields() -> None:
     by_hand = (normalised(x[:, field]) @ layer.filters[2] + layer.bias[2]).clamp_min(0)
     torch.testing.assert_close(responses.flatten(0, 2)[:, 10:], by_hand, atol=1e-3, rtol=1e-3)
     with pytest.raises(ValueError, match="3 receptive fields: only 0 variables"):
-        learn_layer(torch.ones(9, 16), settings, np.random.default_rng(0), torch.Generator(), False)
+        learn_layer(torch.ones(9, 16), settings, np.random.default_rng(0), torch.Generator())
 
 
 def test_a_response_sees_its_own_surroundings_only() -> None:
@@ -203,7 +203,7 @@ def test_features_do_not_depend_on_the_call_follow_from_the_seed_and_are_standar
 
 def test_a_single_layer_is_that_of_its_patches() -> None:
     images = images_of(60)
-    model = KMeansLayers(KMeansLayersSettings(maps=12, patches=500, iterations=3), image_size=20, progress=False)
+    model = KMeansLayers(KMeansLayersSettings(maps=12, patches=500, iterations=3), image_size=20)
     model = model.fit(images)
     out = filled(model, images)
     patches = normalised(patches_of(torch.from_numpy(images).permute(0, 3, 1, 2).float()))

@@ -150,7 +150,7 @@ def of(network: str, folder: Path, source: str = "", **settings: Any) -> Represe
     """The network that an expression gives, from a file of its own."""
     path = folder / f"{zlib.crc32((network + source).encode())}.py"
     path.write_text(f"import torch\nfrom torch import nn\n{source}\ndef build():\n    return {network}\n")
-    return encoder(f"{path}:build", progress=False, **settings)
+    return encoder(f"{path}:build", **settings)
 
 
 # Every kind of SPEC.
@@ -158,7 +158,7 @@ def of(network: str, folder: Path, source: str = "", **settings: Any) -> Represe
 
 @pytest.mark.parametrize("name", ["Averages", "network", "build", "features", "make_features"])
 def test_code_of_a_file(folder: Path, name: str) -> None:
-    representation, images = encoder(f"{folder / 'averages.py'}:{name}", progress=False), pictures(3)
+    representation, images = encoder(f"{folder / 'averages.py'}:{name}"), pictures(3)
     np.testing.assert_allclose(filled(representation, images), averages(images), atol=1e-6)
     description = representation.description
     assert (description.method, description.layers, description.n_features) == (name, "-", 32)
@@ -173,7 +173,7 @@ def test_code_of_a_file(folder: Path, name: str) -> None:
 def test_files_of_networks(folder: Path, file: str) -> None:
     images = pictures(3)
     with torchscript_is_deprecated():
-        representation = encoder(str(folder / file), progress=False)
+        representation = encoder(str(folder / file))
     np.testing.assert_allclose(filled(representation, images), averages(images), atol=1e-6)
     assert representation.description.settings["kind"] == {"averages.pt": "torchscript"}.get(file, "torch.export")
     assert representation.description.method == "averages"
@@ -184,7 +184,7 @@ def test_files_of_networks(folder: Path, file: str) -> None:
 def test_code_of_a_module_and_of_its_neighbour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder)
     images = pictures(2)
-    of_module = encoder("averages:build", progress=False)
+    of_module = encoder("averages:build")
     np.testing.assert_allclose(filled(of_module, images), averages(images), atol=1e-6)
     of_neighbour = of("Averages()", folder, "from averages import Averages")
     np.testing.assert_allclose(filled(of_neighbour, images), averages(images), atol=1e-6)
@@ -193,7 +193,7 @@ def test_code_of_a_module_and_of_its_neighbour(folder: Path, monkeypatch: pytest
 
 def test_a_network_of_torchvision_untrained() -> None:
     def untrained(seed: int) -> Representation:
-        return encoder("torchvision:squeezenet1_1", ("features.3.squeeze", "features.6"), seed=seed, progress=False)
+        return encoder("torchvision:squeezenet1_1", ("features.3.squeeze", "features.6"), seed=seed)
 
     state, first = torch.get_rng_state(), untrained(0)
     assert torch.equal(torch.get_rng_state(), state)
@@ -291,7 +291,7 @@ def test_weights_drawn_on_import_or_by_lazy_layers_are_those_of_the_seed(
     monkeypatch.syspath_prepend(tmp_path)
     state, images = torch.get_rng_state(), pictures(2)
     for spec in (f"{tmp_path / 'drawn.py'}:net", f"{tmp_path / 'drawn.py'}:lazy", f"{tmp_path / 'drawn.py'}:projected"):
-        first, again, other = (encoder(spec, seed=seed, progress=False) for seed in (0, 0, 1))
+        first, again, other = (encoder(spec, seed=seed) for seed in (0, 0, 1))
         torch.rand(1)  # what was drawn before has no part in it
         assert encoder(spec, seed=0).description == first.description == again.description
         np.testing.assert_array_equal(filled(first, images), filled(again, images))
@@ -385,7 +385,7 @@ def test_features_do_not_depend_on_what_else_is_in_the_call(folder: Path) -> Non
     images = pictures(130)
     images.flags.writeable = False
     for name in ("Untrained", "features"):
-        representation = encoder(f"{folder / 'averages.py'}:{name}", progress=False)
+        representation = encoder(f"{folder / 'averages.py'}:{name}")
         out = filled(representation, images)
         np.testing.assert_allclose(filled(representation, images[129:]), out[129:], atol=1e-5)
     np.testing.assert_allclose(out, averages(images), atol=1e-6)  # also of a function that writes into its images
@@ -458,8 +458,8 @@ def test_layers_that_hooks_do_not_reach(folder: Path) -> None:
 
 def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
     module, images = planted().network, pictures(3)
-    representation = Network(module, pool=["conv"], mean=(0.4, 0.5, 0.6), progress=False)
-    named = encoder(f"{folder / 'averages.py'}:network", ("conv",), mean=(0.4, 0.5, 0.6), progress=False)
+    representation = Network(module, pool=["conv"], mean=(0.4, 0.5, 0.6))
+    named = encoder(f"{folder / 'averages.py'}:network", ("conv",), mean=(0.4, 0.5, 0.6))
     np.testing.assert_array_equal(filled(representation, images), filled(named, images))
     description = representation.description
     assert (description.method, description.trained_on) == ("Averages", "nothing, planted")
@@ -468,8 +468,8 @@ def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
         (0.4, 0.5, 0.6),
         (0.5, 0.5, 0.5),
     )
-    assert Network(module, name="mine", progress=False).description.method == "mine"
-    whole, fractions = (Network(module, mean=mean, progress=False) for mean in ((0, 1, 0), (0.0, 1.0, 0.0)))
+    assert Network(module, name="mine").description.method == "mine"
+    whole, fractions = (Network(module, mean=mean) for mean in ((0, 1, 0), (0.0, 1.0, 0.0)))
     assert key_of(whole.description.settings) == key_of(fractions.description.settings)
     left_out = ("sources_sha256", "callable", "seed")
     assert {k: v for k, v in description.settings.items() if k not in left_out} == {
@@ -480,7 +480,7 @@ def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
 def test_a_network_at_hand_is_copied() -> None:
     conv = nn.Conv2d(3, 2, 8, 8)
     module, images = nn.Sequential(conv, nn.Dropout(0.5)), pictures(3)
-    representation = Network(module, progress=False)
+    representation = Network(module)
     before = filled(representation, images)
     assert module.training
     with torch.no_grad():
@@ -497,7 +497,7 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 def test_a_function_at_hand_is_known_by_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
     images = pictures(3)
-    representation = FunctionFeatures(brightness, progress=False)
+    representation = FunctionFeatures(brightness)
     np.testing.assert_allclose(filled(representation, images), brightness(images), rtol=1e-6)
     assert representation.description.method == "brightness"
     key = representation.description.settings["sources_sha256"]
@@ -615,7 +615,7 @@ def test_key_of_a_file_is_its_content(folder: Path, tmp_path: Path) -> None:
 )
 def test_networks_that_are_refused(folder: Path, name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
-        encoder(f"{folder / 'averages.py'}:{name}", progress=False)
+        encoder(f"{folder / 'averages.py'}:{name}")
     assert "\n" not in str(caught.value)
 
 
@@ -667,7 +667,7 @@ def test_what_fails_in_a_full_batch_is_refused_before_any_features_are_made(
 )
 def test_what_fails_in_a_later_batch_is_told_in_one_line(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "batches.py").write_text(BATCHES)
-    representation = encoder(f"{tmp_path / 'batches.py'}:{name}", progress=False)
+    representation = encoder(f"{tmp_path / 'batches.py'}:{name}")
     assert filled(representation, pictures(65)).shape[0] == 65
     with pytest.raises(ValueError, match=message):
         filled(representation, pictures(74))

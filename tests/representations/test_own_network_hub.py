@@ -56,7 +56,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_hub_in_a_folder(repository: Path) -> None:
     for spec in ("hub:./repository:scaled", f"hub:{repository}:scaled:pretrained"):
-        network = encoder(spec, progress=False)
+        network = encoder(spec)
         np.testing.assert_allclose(features(network, grey(255)), [[3.0] * 3] * 2)  # 255 is 1
         assert network.description.trained_on == "not said"
         assert settings_of(network)["kind"] == "hub"

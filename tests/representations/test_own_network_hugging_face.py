@@ -126,7 +126,7 @@ def test_pooled_outputs_and_tokens_of_transformers(hub: Hub, tmp_path: Path) -> 
         ("hf:a/b:tokens", "tokens", 1.5),
         ("hf:a/b:tokens:pretrained", "tokens", 1.5),
     ):
-        model = encoder(spec, progress=False)
+        model = encoder(spec)
         np.testing.assert_allclose(features(model, grey(51)), [[0.2 * factor] * 3] * 2, rtol=1e-5)
         description = model.description
         assert (description.method, description.layers) == ("hf a/b", output)
@@ -143,7 +143,7 @@ def test_pooled_outputs_and_tokens_of_transformers(hub: Hub, tmp_path: Path) -> 
 
 
 def test_layers_of_transformers_keep_their_names(hub: Hub) -> None:
-    layer = encoder("hf:a", ("scale",), progress=False)
+    layer = encoder("hf:a", ("scale",))
     np.testing.assert_allclose(features(layer, grey(51)), [[0.2] * 3] * 2, rtol=1e-5)
     assert layer.description.layers == "scale"
     assert "output" not in settings_of(layer)
@@ -160,7 +160,7 @@ def test_revisions_of_transformers_are_recorded(hub: Hub) -> None:
 def test_the_images_model_of_one_of_images_and_text(hub: Hub) -> None:
     hub.config = SimpleNamespace(vision_config=hub.config)
     hub.found = {"missing_keys": ["text_model.weight"], "unexpected_keys": ["logit_scale"]}
-    model = encoder("hf:a", progress=False)
+    model = encoder("hf:a")
     np.testing.assert_allclose(features(model, grey(51)), [[0.6] * 3] * 2, rtol=1e-5)
     hub.found = {"missing_keys": ["vision_model.scale.weight"]}
     with pytest.raises(ValueError, match=r"the files lack scale\.weight$"):
@@ -256,7 +256,7 @@ def test_transformers_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     with torch.no_grad():
         expected = model(torch.from_numpy(images).permute(0, 3, 1, 2) / 255)
     for word, value in (("pooled", expected.pooler_output), ("tokens", expected.last_hidden_state.mean(1))):
-        ours = features(encoder(f"hf:{tmp_path / 'vit'}:{word}", progress=False), images)
+        ours = features(encoder(f"hf:{tmp_path / 'vit'}:{word}"), images)
         np.testing.assert_allclose(ours, value.numpy(), atol=1e-5)
     transformers.ViTForImageClassification(config).save_pretrained(tmp_path / "classifier")
     half = (0.5, 0.5, 0.5)

@@ -82,7 +82,7 @@ def onnx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Pat
 
 def test_an_onnx_file(onnx: Callable[[str], Path]) -> None:
     path = onnx("float batch 3 height one")
-    network = encoder(str(path), progress=False)
+    network = encoder(str(path))
     np.testing.assert_allclose(features(network, grey(51)), [[-0.6] * 3] * 2, rtol=1e-5)
     description = network.description
     assert (description.method, description.layers, description.trained_on) == ("net", "-", "not said")
@@ -91,12 +91,12 @@ def test_an_onnx_file(onnx: Callable[[str], Path]) -> None:
     assert description.settings["image_size"] is None
     assert Session.newest.providers == ["CPUExecutionProvider"]
     assert Session.newest.options.intra_op_num_threads == torch.get_num_threads()
-    half = encoder(str(onnx("float16 batch 3 height one")), progress=False)
+    half = encoder(str(onnx("float16 batch 3 height one")))
     np.testing.assert_allclose(features(half, grey(51)), [[-0.6] * 3] * 2, rtol=1e-3)
 
 
 def test_a_fixed_side_of_an_onnx_network_is_its_image_size(onnx: Callable[[str], Path]) -> None:
-    network = encoder(f"{onnx('float batch 3 40 40')}:sums", progress=False)
+    network = encoder(f"{onnx('float batch 3 40 40')}:sums")
     np.testing.assert_allclose(features(network, grey(255)), [[1600.0] * 3] * 2, rtol=1e-5)
     assert (settings_of(network)["image_size"], settings_of(network)["output"]) == (40, "sums")
     assert network.description.layers == "sums"
@@ -163,7 +163,7 @@ def test_onnx_itself(tmp_path: Path) -> None:
     model = made.make_model(graph, opset_imports=[made.make_opsetid("", 17)], ir_version=9)
     path = tmp_path / "net.onnx"
     onnx.save(model, path, save_as_external_data=True, location="net.data", size_threshold=0)
-    network = encoder(str(path), progress=False)
+    network = encoder(str(path))
     np.testing.assert_allclose(features(network, grey(255)), [[1.5] * 2] * 2)
     assert settings_of(network)["image_size"] == 8
     both = path.read_bytes() + (tmp_path / "net.data").read_bytes()

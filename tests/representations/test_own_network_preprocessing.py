@@ -86,7 +86,7 @@ def test_pretrained_weights_of_torchvision_bring_mean_std_and_size(monkeypatch: 
 
     monkeypatch.setattr(models, "get_model", lambda name, weights, **_: nn.AdaptiveAvgPool2d(1))
     for weights in ("pretrained", "IMAGENET1K_V1", "ResNet18_Weights.IMAGENET1K_V1"):
-        own = encoder(f"torchvision:resnet18:{weights}", progress=False)
+        own = encoder(f"torchvision:resnet18:{weights}")
         settings = settings_of(own)
         assert settings["image_size"] == 224
         assert (settings["mean"], settings["std"]) == (list(IMAGENET.mean or ()), list(IMAGENET.std or ()))
@@ -106,7 +106,7 @@ def test_an_untrained_network_has_the_settings_and_the_key_that_it_had(monkeypat
     from torchvision import models
 
     monkeypatch.setattr(models, "get_model", lambda name, weights, **_: nn.AdaptiveAvgPool2d(1))
-    plain = settings_of(encoder("torchvision:resnet18", progress=False))
+    plain = settings_of(encoder("torchvision:resnet18"))
     assert {name: value for name, value in plain.items() if not name.endswith("_sha256")} == {
         "representation": "encoder", "kind": "torchvision", "pool": [], "pooling": "max 4x4, mean of tokens",
         "image_size": None, "resize": "bilinear, antialiased", "mean": HALF, "std": HALF,
@@ -124,7 +124,7 @@ def test_timm_s_configuration_counts_for_pretrained_weights_alone(monkeypatch: p
 
     timm = SimpleNamespace(create_model=create_model, list_models=lambda: ["a"])
     monkeypatch.setitem(sys.modules, "timm", timm)
-    trained, untrained = encoder("timm:a:pretrained", progress=False), encoder("timm:a", progress=False)
+    trained, untrained = encoder("timm:a:pretrained"), encoder("timm:a")
     np.testing.assert_allclose(features(trained, grey(51)), [[0.2] * 3] * 2, rtol=1e-6)
     np.testing.assert_allclose(features(untrained, grey(51)), [[-0.6] * 3] * 2, rtol=1e-6)
     assert (settings_of(trained)["image_size"], settings_of(untrained)["image_size"]) == (48, None)

@@ -55,7 +55,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, torch.
 
 
 def test_weights_of_a_file_in_a_network_of_code(weights: dict[str, torch.Tensor]) -> None:
-    network = encoder("own.safetensors@builders.py:build", progress=False)
+    network = encoder("own.safetensors@builders.py:build")
     np.testing.assert_allclose(features(network, grey(255)), [[1, 7]] * 2, rtol=1e-5)
     np.testing.assert_allclose(features(network, grey(51)), [[-0.6, 3.8]] * 2, rtol=1e-5)
     description = network.description
@@ -75,7 +75,7 @@ def test_weights_that_layers_share_lie_in_the_file_once(weights: dict[str, torch
     with torch.no_grad():
         tied.first.weight.copy_(2 * torch.eye(3))
     save_model(tied, "tied.safetensors")
-    network = encoder("tied.safetensors@builders.py:Tied", progress=False)
+    network = encoder("tied.safetensors@builders.py:Tied")
     np.testing.assert_allclose(features(network, grey(255)), [[4.0] * 3] * 2)
     assert (network.description.method, network.description.trained_on) == ("tied", "what is said")
 
@@ -86,7 +86,7 @@ def test_weights_for_a_network_of_a_package(weights: dict[str, torch.Tensor], mo
         list_models=lambda: ["a"],
     )
     monkeypatch.setitem(sys.modules, "timm", timm)
-    network = encoder("own.safetensors@timm:a", progress=False)
+    network = encoder("own.safetensors@timm:a")
     np.testing.assert_allclose(features(network, grey(255)), [[1, 7]] * 2, rtol=1e-5)
     assert (network.description.method, network.description.trained_on) == ("timm a, own", "not said")
 

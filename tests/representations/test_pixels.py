@@ -20,7 +20,7 @@ def test_pixels_by_hand() -> None:
 
 def test_whitened_pixels_have_the_covariance_of_white_noise() -> None:
     train = coloured_noise(4000, 0)
-    model = WhitenedPixels(image_size=4, progress=False).fit(train)
+    model = WhitenedPixels(image_size=4).fit(train)
     white = model.transform(train)
     covariance = np.cov(white.T)
     raw = np.cov((train.reshape(len(train), -1) / 127.5 - 1).T)
@@ -32,7 +32,7 @@ def test_whitened_pixels_have_the_covariance_of_white_noise() -> None:
 
 def test_all_directions_of_pca_are_a_rotation_of_zca() -> None:
     train = coloured_noise(500, 0)
-    zca, pca = (WhitenedPixels(c, image_size=4, progress=False).fit(train) for c in (None, 48))
+    zca, pca = (WhitenedPixels(c, image_size=4).fit(train) for c in (None, 48))
     test = coloured_noise(40, 1)
     A, B = zca.transform(test), pca.transform(test)
     np.testing.assert_allclose(A @ A.T, B @ B.T, rtol=1e-2, atol=1e-2)
@@ -41,7 +41,7 @@ def test_all_directions_of_pca_are_a_rotation_of_zca() -> None:
 
 def test_leading_directions_hold_the_most_variance() -> None:
     train = coloured_noise(500, 0)
-    model = WhitenedPixels(3, image_size=4, progress=False).fit(train)
+    model = WhitenedPixels(3, image_size=4).fit(train)
     assert model.description.n_features == 3
     assert model.description.settings["components"] == 3
     x = train.reshape(500, -1) / 127.5 - 1
@@ -57,7 +57,7 @@ def test_impossible_numbers_of_directions(components: int) -> None:
 
 
 def test_to_be_trained_first_and_images_of_their_size() -> None:
-    model = WhitenedPixels(image_size=4, progress=False)
+    model = WhitenedPixels(image_size=4)
     with pytest.raises(ValueError, match="trained first"):
         model.transform(coloured_noise(3, 0))
     with pytest.raises(ValueError, match=r"images are \[8, 8, 3\]; pixels whitened \(ZCA\) takes 4x4x3"):
@@ -67,11 +67,11 @@ def test_to_be_trained_first_and_images_of_their_size() -> None:
 def test_images_that_are_all_alike_cannot_be_whitened() -> None:
     images = np.full((9, 4, 4, 3), 77, np.uint8)
     with pytest.raises(ValueError, match="the 9 training images are all alike"):
-        WhitenedPixels(image_size=4, progress=False).fit(images)
+        WhitenedPixels(image_size=4).fit(images)
     images[0, 1, 2, 0] = 78
-    WhitenedPixels(image_size=4, progress=False).fit(images)
+    WhitenedPixels(image_size=4).fit(images)
 
 
 def test_what_is_learned_is_learned_by_one_process() -> None:
     with pytest.raises(ValueError, match=r"pixels whitened \(ZCA\) is trained by one process: run it without torchrun"):
-        WhitenedPixels(image_size=4, progress=False).fit(coloured_noise(60, 0), Ranks(0, 2))
+        WhitenedPixels(image_size=4).fit(coloured_noise(60, 0), Ranks(0, 2))

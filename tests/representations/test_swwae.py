@@ -111,7 +111,7 @@ def test_dropout_is_of_training_only() -> None:
     images = pictures(24)
     features = []
     for dropout in (0.0, 0.5, 0.5):
-        model = WhatWhereFeatures(replace(TINY, dropout=dropout), "tiny", image_size=16, progress=False)
+        model = WhatWhereFeatures(replace(TINY, dropout=dropout), "tiny", image_size=16)
         model.fit(images)
         features.append(model.features(images))
         torch.testing.assert_close(model.features(images), features[-1], rtol=0, atol=0)
@@ -122,7 +122,7 @@ def test_dropout_is_of_training_only() -> None:
 
 def test_statistics_at_feature_time_are_those_of_training_images_without_dropout() -> None:
     settings = replace(TINY, dropout=0.5, training=replace(TINY.training, batch=8))
-    model = WhatWhereFeatures(settings, "tiny", image_size=16, progress=False)
+    model = WhatWhereFeatures(settings, "tiny", image_size=16)
     images = pictures(32)  # four whole batches
     model.fit(images)
     x = model.to_input(images)

@@ -13,7 +13,7 @@ import pytest
 
 import repr_eval
 from repr_eval.system import progress as module
-from repr_eval.system.progress import Lines, plural, progress_bar, progress_count
+from repr_eval.system.progress import Lines, plural, progress_bar, progress_count, silent
 
 
 class Terminal(io.StringIO):
@@ -108,6 +108,40 @@ def test_an_unknown_end_and_silence(log: Log, clock: Clock) -> None:
     assert log.getvalue() == "batch-norm statistics: 2 batches, 0.167 batches/s\n"
     assert clock.watch(progress_bar(range(4), "batches", disable=True), 100) == [0, 1, 2, 3]
     assert len(log.getvalue().splitlines()) == 1
+
+
+def test_silence_is_of_what_is_begun_within(log: Log, clock: Clock) -> None:
+    before = progress_bar(range(2), "before")
+    with silent():
+        inside = progress_bar(range(2), "inside")
+        with silent(False):
+            clock.watch(progress_bar(range(2), "silent still"), 10)
+            with progress_count("counted", 2) as bar:
+                clock.now += 20
+                bar.update()
+        assert log.getvalue() == ""
+        clock.watch(before, 10)
+    clock.watch(inside, 10)
+    with silent(False):
+        clock.watch(progress_bar(range(2), "after"), 10)
+    assert {line.split(":")[0] for line in log.getvalue().splitlines()} == {"before", "after"}
+
+
+def test_silence_ends_with_an_error(log: Log, clock: Clock) -> None:
+    with pytest.raises(ZeroDivisionError), silent():
+        print(1 / 0)
+    clock.watch(progress_bar(range(2), "after"), 10)
+    assert log.getvalue().startswith("after: 1 of 2")
+
+
+def test_a_terminal_shows_nothing_of_what_is_silent(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    with silent():
+        clock.watch(progress_bar(range(10), "features", unit="block"), 1)
+        with progress_count("pack", 2, unit="image", keep=True) as bar:
+            bar.update(2)
+    assert stream.getvalue() == ""
 
 
 def test_the_clock_is_looked_at_however_fast_steps_were(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:

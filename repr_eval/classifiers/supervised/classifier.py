@@ -52,9 +52,7 @@ class SupervisedCNN:
         self.settings: dict[str, Any] = {"seed": seed, "precision": precision} | asdict(search)
         self.settings |= {"tried": tried, "momentum": MOMENTUM, "warm_up": WARM_UP, "padding": PADDING}
 
-    def select(
-        self, train: Features, folds: Sequence[Fold], grid: Sequence[float], progress: bool = True
-    ) -> Validation:
+    def select(self, train: Features, folds: Sequence[Fold], grid: Sequence[float]) -> Validation:
         """Every configuration is trained on each fold's rows and judged on its held-out rows, of the folds that count.
 
         `Validation.C` is a configuration's number: no value lies beside another, so none is at an edge.
@@ -64,9 +62,7 @@ class SupervisedCNN:
             raise ValueError("there are no configurations to choose from; give at least one number")
         images, used = images_of(train.X, self.device), folds[: self.search.folds]
         correct: dict[float, list[int]] = {float(number): [] for number in numbers}
-        with progress_count(
-            "random search", total=len(numbers) * len(used), unit="network", disable=not progress
-        ) as bar:
+        with progress_count("random search", total=len(numbers) * len(used), unit="network") as bar:
             for fold, (rows, held_out) in enumerate(used):
                 own, asked = self._some(images, rows), self._some(images, held_out)
                 for number in numbers:
@@ -76,14 +72,12 @@ class SupervisedCNN:
         best = max(numbers, key=lambda number: sum(correct[number]))
         return Validation(float(best), len(used[0][1]), correct, at_edge=False)
 
-    def test(
-        self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features, progress: bool = True
-    ) -> Tested:
+    def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         """For every draw one network with the chosen configuration, judged once, by its last weights."""
         number = whole_numbers([value], 0, self.setting)[0]
         images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
         predicted = []
-        for draw, rows in enumerate(progress_bar(draws, "networks", unit="network", disable=not progress)):
+        for draw, rows in enumerate(progress_bar(draws, "networks", unit="network")):
             own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
             predicted.append(self._labels(own, y, number, "test", draw, asked))
         return Tested.of(np.stack(predicted), test.y)

@@ -45,7 +45,7 @@ TOLERANCE = 0.02
 
 def encoder(
     spec: str, pool: tuple[str, ...] = (), image_size: int | None = None, mean: RGB | None = None,
-    std: RGB | None = None, device: torch.device | None = None, progress: bool = True, seed: int = 0,
+    std: RGB | None = None, device: torch.device | None = None, seed: int = 0,
 ) -> Representation:  # fmt: skip
     """The network or function that `spec` names, as a representation.
 
@@ -65,10 +65,10 @@ def encoder(
         size = own.image_size if image_size is None else image_size
         mean = (own.mean or HALF) if mean is None else mean
         std = (own.std or HALF) if std is None else std
-        return Network(named.made, pool, size, mean, std, device, progress=progress, named=named)
+        return Network(named.made, pool, size, mean, std, device, named=named)
     if pool or image_size is not None or any(value not in (None, HALF) for value in (mean, std)):
         raise ValueError(f"encoder {spec}: a function takes images as they are; leave out pool, image size, mean, std")
-    return FunctionFeatures(named.made, progress, named=named)
+    return FunctionFeatures(named.made, named=named)
 
 
 def arranged(h: object, n: int, what: str) -> Tensor:
@@ -193,8 +193,8 @@ class _Encoder(Batched):
 class FunctionFeatures(_Encoder):
     """A function: images uint8 [N, 32, 32, 3] -> features float [N, D], NumPy arrays. It is given copies."""
 
-    def __init__(self, function: Function, progress: bool = True, *, named: NamedNetwork | None = None):
-        super().__init__(device=None, progress=progress)
+    def __init__(self, function: Function, *, named: NamedNetwork | None = None):
+        super().__init__(device=None)
         named = named or named_code(function)
         self.function = function
         self.name = named.name
@@ -219,9 +219,9 @@ class Network(_Encoder):
     def __init__(
         self, network: nn.Module, pool: Sequence[str] = (), image_size: int | None = None,
         mean: Sequence[float] = HALF, std: Sequence[float] = HALF, device: torch.device | None = None,
-        name: str | None = None, progress: bool = True, *, named: NamedNetwork | None = None,
+        name: str | None = None, *, named: NamedNetwork | None = None,
     ):  # fmt: skip
-        super().__init__(device, progress)
+        super().__init__(device)
         if not isinstance(network, nn.Module):
             raise ValueError(f"network is {type(network).__name__}; needs an nn.Module")
         if image_size is not None and image_size < 1:
