@@ -29,6 +29,7 @@ from repr_eval.gan.checkpoint import save_checkpoint
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.training import train
+from repr_eval.reporting.render import Column, to_markdown
 from repr_eval.system.files import write_text
 from repr_eval.system.progress import silent
 from repr_eval.system.provenance import commit, machine, versions
@@ -160,40 +161,55 @@ def measure(width: float, rounds: int, steps: int, device: torch.device) -> dict
     }
 
 
+def _limit(line: tuple[dict[str, Any], str], of: str) -> float | None:
+    """`of` of the line's precision; None for what is not the paper's step, whose limit it is."""
+    result, name = line
+    return result[of][name.rpartition(", ")[2]] if name.startswith("paper, ") else None
+
+
+SPEED = (  # of (a width's result, the name of a training)
+    Column("width", lambda line: line[0]["width"], "g", right=True),
+    Column("training", lambda line: line[1]),
+    Column(
+        "images/s, median step",
+        lambda line: line[0]["rates"][line[1]]["images_a_second"],
+        ".0f",
+        right=True,
+    ),
+    Column("times plain", lambda line: line[0]["times_plain"][line[1]], ".1f", right=True),
+    Column(
+        "limit, images/s",
+        lambda line: _limit(line, "arithmetic_limit_images_a_second"),
+        ".0f",
+        right=True,
+    ),
+    Column("share of it", lambda line: _limit(line, "share_of_limit"), ".0%", right=True),
+)
+FIXED = (  # of a width's result
+    Column("width", lambda result: result["width"], "g", right=True),
+    Column(
+        "a command with one step, s",
+        lambda result: result["fixed"]["seconds_of_a_command_with_one_step"],
+        ".1f",
+        right=True,
+    ),
+    Column("a checkpoint, s", lambda result: result["fixed"]["seconds_of_a_checkpoint"], ".2f", right=True),
+    Column("its size, MB", lambda result: result["fixed"]["checkpoint_megabytes"], ".0f", right=True),
+    Column("peak memory, MB", lambda result: result["fixed"]["peak_memory_megabytes"], ",", right=True),
+)
+NO_GPU = "| | on a CUDA GPU | not measured | | | |\n"
+
+
 def markdown(stored: dict[str, Any]) -> str:
     """What train.json holds, as tables."""
-    lines = [
-        f"Written by `{stored['command']}` on {stored['machine']}, commit {stored['commit'][:7]}.",
-        "Plain is a DCGAN in the manner of PyTorch's own example (float32, NCHW, DataLoader). The limit is what the",
-        "convolutions of a step take at the rate that this machine reaches on each of them alone.",
-        "",
-        "| width | training | images/s, median step | times plain | limit, images/s | share of it |",
-        "|---:|---|---:|---:|---:|---:|",
-    ]
-    for result in stored["results"]:
-        for name, rate in result["rates"].items():
-            precision = name.rpartition(", ")[2]
-            of_paper = name.startswith("paper, ")  # the limit is that of the paper's step
-            limit = f"{result['arithmetic_limit_images_a_second'][precision]:.0f}" if of_paper else ""
-            share = f"{result['share_of_limit'][precision]:.0%}" if of_paper else ""
-            lines.append(
-                f"| {result['width']:g} | {name} | {rate['images_a_second']:.0f} | {result['times_plain'][name]:.1f} "
-                f"| {limit} | {share} |"
-            )
-    lines += ["| | on a CUDA GPU | not measured | | | |"] if "no GPU" in str(stored["machine"]) else []
-    lines += [
-        "", "Fixed costs, bfloat16, paper's recipe:", "",
-        "| width | a command with one step, s | a checkpoint, s | its size, MB | peak memory, MB |",
-        "|---:|---:|---:|---:|---:|",
-    ]  # fmt: skip
-    for result in stored["results"]:
-        fixed = result["fixed"]
-        lines.append(
-            f"| {result['width']:g} | {fixed['seconds_of_a_command_with_one_step']:.1f} "
-            f"| {fixed['seconds_of_a_checkpoint']:.2f} | {fixed['checkpoint_megabytes']:.0f} "
-            f"| {fixed['peak_memory_megabytes']:,} |"
-        )
-    return "\n".join(lines) + "\n"
+    speed = to_markdown(SPEED, [(result, name) for result in stored["results"] for name in result["rates"]])
+    return (
+        f"Written by `{stored['command']}` on {stored['machine']}, commit {stored['commit'][:7]}.\n"
+        "Plain is a DCGAN in the manner of PyTorch's own example (float32, NCHW, DataLoader). The limit is what the\n"
+        "convolutions of a step take at the rate that this machine reaches on each of them alone.\n\n"
+        f"{speed}{NO_GPU * ('no GPU' in str(stored['machine']))}\n"
+        f"Fixed costs, bfloat16, paper's recipe:\n\n{to_markdown(FIXED, stored['results'])}"
+    )
 
 
 @click.command()

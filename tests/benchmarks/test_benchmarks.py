@@ -166,3 +166,9 @@ def test_the_table_of_training_says_what_was_stored() -> None:
     assert "| 1 | paper, bf16 | 70 | 3.5 | 100 | 70% |" in lines
     assert "| 1 | contrastive, bf16 | 50 | 2.5 |  |  |" in lines
     assert "| 1 | 6.0 | 0.50 | 200 | 1,500 |" in lines
+    assert "| | on a CUDA GPU | not measured | | | |" in lines
+
+
+def test_the_stored_table_of_training_is_what_the_stored_figures_give() -> None:
+    stored = json.loads(train.RESULTS.read_text(encoding="utf-8"))
+    assert train.markdown(stored) == train.RESULTS.with_suffix(".md").read_text(encoding="utf-8")
