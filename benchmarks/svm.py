@@ -4,8 +4,8 @@
     python -m benchmarks.svm run --only versus   # a part: versus, full, grid, scaling
     python -m benchmarks.svm report              # tables and plot from the stored results
 
-The features are those of the untrained six-layer network on CIFAR-10, 28,672 of them, float16, in the store that
-`repr-eval cifar10-svm --weights random` fills. Every measurement is a process of its own (benchmarks.svm_contenders),
+The features are those of the untrained six-layer network on CIFAR-10, 28,672 of them, float16; the first run makes
+them, in the folder `benchmark-svm` of the store. Every measurement is a process of its own (benchmarks.svm_contenders),
 which first loads its rows into memory: its peak memory is its own, and the clock runs for the fit alone. Contenders of
 one size take turns, round after round; what is reported is the median.
 """
@@ -102,8 +102,13 @@ def report() -> None:
         click.echo(path)
 
 
+# A process counts its parent's peak memory as its own, and features may have been made there: a small one is between.
+LAUNCHER = "import subprocess, sys; sys.exit(subprocess.run(sys.argv[1:]).returncode)"
+
+
 def _measure(task: Task, folder: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.svm_contenders", json.dumps(task.as_dict()), str(folder)]
+    contender = [sys.executable, "-m", "benchmarks.svm_contenders", json.dumps(task.as_dict()), str(folder)]
+    command = [sys.executable, "-c", LAUNCHER, *contender]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise click.ClickException(f"{task}: {done.stderr[-2000:]}")

@@ -9,9 +9,12 @@ import pytest
 from sklearn.svm import LinearSVC
 from svm_problems import primal, problem, weights_of
 
-from benchmarks import svm_report
+from benchmarks import svm, svm_report
 from benchmarks.svm import RESULTS, results, tasks
 from benchmarks.svm_contenders import CONTENDERS, Task, loaded, measure, merged, objective
+from repr_eval.images.cifar10 import CLASSES
+from repr_eval.images.labelled import LabelledImages, make_split
+from repr_eval.representations.discriminator import untrained
 
 
 @pytest.fixture
@@ -44,6 +47,30 @@ def test_a_measurement_says_what_the_fit_reached(contender: str, folder: Path) -
     assert result["seconds"] > 0
     assert result["peak_gb"] > 0.05
     json.dumps(result)
+
+
+def test_features_are_made_once_and_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (150, 32, 32, 3), dtype=np.uint8)
+    train, test = (make_split(part, np.arange(len(part)) % 10) for part in (images[:100], images[100:]))
+    data = LabelledImages(name="few", train=train, test=test, classes=CLASSES, verified=False)
+    monkeypatch.setattr(svm, "load_cifar10", lambda root: data)
+    monkeypatch.setattr(svm, "untrained", lambda arch, width, seed: untrained(arch, 0.05, seed))
+    monkeypatch.setattr(svm, "RESULTS", tmp_path / "svm.jsonl")
+    folder = svm._features(tmp_path, tmp_path / "store")
+    network = untrained("dcgan32", 0.05, 0).fit(data.train.images)
+    for name, split in (("train", data.train), ("test", data.test)):
+        X = np.load(folder / f"{name}-X.npy")
+        np.testing.assert_array_equal(X, network.transform(split.images).astype(np.float16))
+        np.testing.assert_array_equal(np.load(folder / f"{name}-y.npy"), split.labels)
+    monkeypatch.setattr(svm, "load_cifar10", None)
+    assert svm._features(tmp_path, tmp_path / "store") == folder  # they are there
+    held = np.ones(10**8)  # 0.8 GB here, which the measurement does not count as its own
+    svm._measure(Task("versus", "repr-eval", 80, X.shape[1], 10, (1e-4,)), folder)
+    del held
+    (line,) = results(tmp_path / "svm.jsonl")
+    assert line["n_test"] == 50
+    assert len(line["objective"]) == 10
+    assert 0.05 < line["peak_gb"] < 1
 
 
 def test_rows_and_columns_are_read_as_they_lie(folder: Path) -> None:
