@@ -23,10 +23,7 @@ from repr_eval.records import read_records
 from repr_eval.representations.methods import METHODS
 from repr_eval.representations.pixels import Pixels
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 # A data set: a loader and a row.

@@ -22,10 +22,7 @@ from repr_eval.records import read_records
 from repr_eval.representations.pixels import Pixels
 from repr_eval.representations.resized import Resized, resized, taking
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def shades(counts: dict[str, int], tested: int = 5, size: int = 32, name: str = "shades") -> LabelledImages:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import mine
 from torch import nn
 
 import repr_eval as rv
@@ -22,15 +23,7 @@ from repr_eval.protocols.base import AllLabels, EqualClasses, PerClass
 from repr_eval.records import read_records
 from repr_eval.system import progress
 
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def mine(images: np.ndarray) -> np.ndarray:
-    """Means of 8x8 squares: uint8 [N, 32, 32, 3] -> float [N, 48]."""
-    return images.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)).reshape(len(images), -1)
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def few(n: int = 240, seed: int = 0, dataset: str = "cifar10") -> LabelledImages:

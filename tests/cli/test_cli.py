@@ -6,13 +6,10 @@ import errno
 import json
 import os
 import re
-import resource
 import shlex
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +17,8 @@ import click
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
+from factories import no_file_larger_than, run
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from scipy.io import savemat
@@ -43,18 +41,10 @@ from repr_eval.representations.dae import DenoisingFeatures, DenoisingSettings
 from repr_eval.representations.methods import METHODS
 from repr_eval.representations.pixels import WhitenedPixels
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 CHECKOUT = Path(repr_eval.__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("REPR_EVAL_DATA", raising=False)
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 def succeed(*arguments: object) -> Result:
@@ -722,17 +712,6 @@ def test_an_unknown_command_or_option_is_clicks_usage_error() -> None:
 
 
 # A full disk, and two at once.
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """As on a disk that is about to be full: writes beyond `size` bytes of a file raise OSError."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def last_line(stderr: str) -> str:

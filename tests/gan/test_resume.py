@@ -6,13 +6,11 @@ import fcntl
 import json
 import os
 import re
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from dying_training import SETTINGS, SMALL_BATCHES, STEPS, after, go_on, images, readable_checkpoints
+from factories import no_file_larger_than
 
 import repr_eval
 from repr_eval.cli import main
@@ -197,17 +196,6 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 # Damage.
-
-
-@contextmanager
-def no_file_larger_than(size: int) -> Iterator[None]:
-    """As on a disk that is about to be full: writes beyond `size` bytes of a file raise OSError."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 from dying_training import N_IMAGES, SETTINGS, SMALL_BATCHES, after, go_on, images
+from factories import run
 from torch import Tensor
 
-from repr_eval.cli import main
 from repr_eval.gan.finish import begin_decay
 from repr_eval.gan.game import DCGAN
 from repr_eval.gan.networks import Discriminator, Generator
@@ -41,10 +40,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def weight(network: Discriminator | Generator) -> Tensor:
     """A copy of its second convolution's weights."""
     return network.state_dict()["convs.1.weight"].clone()
-
-
-def run(*arguments: object) -> Result:
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
 
 
 # Rates.

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories import random_images
 from PIL import Image
 from scipy.io import loadmat, savemat
 
@@ -32,10 +33,6 @@ from repr_eval.system import torchvision_import
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 Arrays = dict[str, tuple[np.ndarray, np.ndarray]]  # split -> images, labels
-
-
-def random_images(n: int, seed: int = 0, size: int = 32) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
 
 
 def same_split(one: Any, other: Any) -> bool:

@@ -21,14 +21,10 @@ from repr_eval.representations.base import Description
 from repr_eval.representations.discriminator import untrained
 from repr_eval.representations.pixels import Pixels
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 NETWORK = ("--weights", "random", "--arch", "dcgan32-svhn", "--width", "0.05")
 FEATURES = {"1 of 3": 48, "2 of 3": 96, "3 of 3": 208, "1-3 of 3": 352}  # 3, 6 and 13 maps
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv("REPR_EVAL_DATA", raising=False)
 
 
 def run(folder: Path, *options: object) -> Result:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from factories import record
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 from PIL import Image
-from test_records_tables import record
 
 from repr_eval.records import Record, append_record
 from repr_eval.reporting.ablations import batch_norm_study, layer_study, to_markdown

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_records_tables import record
+from factories import mine, record
 from torch import nn
 
 import repr_eval as rv
@@ -17,6 +17,8 @@ from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.images.svhn import load_svhn
 from repr_eval.records import FILE, Facts, append_record, facts_of, read_records
 from repr_eval.representations.layers import Layers
+
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 RESULTS = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
 N_FROZEN = 167  # records that were stored before there were facts
@@ -131,15 +133,6 @@ def test_layers_in_words(layers: tuple[int, int, int], words: str, complete: boo
 
 
 # New records: what they carry is what their names say.
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def mine(images: np.ndarray) -> np.ndarray:
-    return images.reshape(-1, 4, 8, 4, 8, 3).mean((2, 4)).reshape(len(images), -1)
 
 
 def between_0_and_1(images: np.ndarray) -> np.ndarray:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from factories import record
 from matplotlib.figure import Figure
 from PIL import Image
-from test_records_tables import record
 
 from repr_eval import records
 from repr_eval.classifiers.base import kind_of

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from factories import record
 
 from repr_eval.datasets import DATASETS
 from repr_eval.records import FILE, Record, append_record, locked_records, read_records
@@ -33,36 +34,6 @@ COLUMNS = {
     )
     for table, measure in {"cifar10": "accuracy", "svhn": "error", "digits": "accuracy"}.items()
 }
-
-
-def record(**changes: Any) -> Record:
-    content: dict[str, Any] = {
-        "time": "2025-01-02T03:04:05+00:00",
-        "protocol": "cifar10/per-class/1",
-        "dataset": {"name": "CIFAR-10", "verified": True, "train_fingerprint": "aa", "test_fingerprint": "bb"},
-        "method": "DCGAN (width 1)",
-        "trained_on": "ImageNet, 32x32 – “min-resized”",
-        "layers": "1-6 of 6",
-        "n_features": 28_672,
-        "max_units": 512,
-        "representation": {"weights_sha256": "cc", "bn": "recomputed"},
-        "labels": 4_000,
-        "seed": 0,
-        "lists_sha256": "dd",
-        "C": 1e-4,
-        "C_at_edge": False,
-        "validation_n": 800,
-        "validation_correct": {"0.0001": [560, 570, 580], "0.001": [550, 560, 570]},
-        "test_n": 100,
-        "test_correct": [70, 74, 72],
-        "largest_gap": 0.00098,
-        "seconds": {"features": 10.5, "selection": 20.25, "test": 3.0},
-        "versions": {"torch": "2.9"},
-        "machine": "a processor, 2 cores, cpu",
-        "commit": "none",
-        "command": "repr-eval cifar10-svm --labels-per-class 400",
-    }
-    return Record(**(content | changes))
 
 
 # Records.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from factories import record
 from matplotlib.figure import Figure
-from test_records_tables import record
 
 from repr_eval.datasets import metric_of
 from repr_eval.records import append_record, read_records

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 import pytest
+from factories import random_images, small_discriminator
 
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import Discriminator
@@ -27,17 +28,9 @@ from repr_eval.system.ranks import Ranks
 SETTINGS = {"weights": "abc", "bn": "recomputed", "layers": 6, "precision": "float32"}
 
 
-def pictures(n: int, size: int = 32, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
-
-
 def data_of(train: np.ndarray, test: np.ndarray, labels: int = 2) -> LabelledImages:
     one, other = (make_split(images, np.arange(len(images)) % labels) for images in (train, test))
     return LabelledImages("pictures", one, other, tuple("01"), verified=False)
-
-
-def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> DiscriminatorFeatures:
-    return untrained(arch, width, seed=0, bn=bn)
 
 
 def names(folder: Path) -> list[str]:
@@ -70,7 +63,7 @@ class Mean(Representation):
 
 @pytest.mark.parametrize("precision", ["float16", "float32"])
 def test_both_splits_are_one_entry_that_is_made_once(precision: str, tmp_path: Path) -> None:
-    data, representation = data_of(pictures(6), pictures(4, seed=1)), Mean()
+    data, representation = data_of(random_images(6), random_images(4, seed=1)), Mean()
     made = extract(representation, data, tmp_path, precision)
     assert (representation.fits, representation.transforms) == (1, 2)
     assert names(tmp_path) == [".json", ".npy"]
@@ -94,7 +87,7 @@ def test_both_splits_are_one_entry_that_is_made_once(precision: str, tmp_path: P
 
 
 def test_features_of_layers_are_views_of_the_same_arrays(tmp_path: Path) -> None:
-    whole = extract(small(), data_of(pictures(4), pictures(3, seed=1)), tmp_path)
+    whole = extract(small_discriminator(), data_of(random_images(4), random_images(3, seed=1)), tmp_path)
     part = whole.of_layers(2, 3)
     columns = whole.description.columns(2, 3)
     for features, of_all in ((part.train, whole.train), (part.test, whole.test)):
@@ -105,10 +98,13 @@ def test_features_of_layers_are_views_of_the_same_arrays(tmp_path: Path) -> None
 
 
 def test_one_object_measures_two_data_sets_each_fitted_to_its_own(tmp_path: Path) -> None:
-    one, other = data_of(pictures(40), pictures(5, seed=1)), data_of(pictures(40, seed=2), pictures(5, seed=1))
+    one, other = (
+        data_of(random_images(40), random_images(5, seed=1)),
+        data_of(random_images(40, seed=2), random_images(5, seed=1)),
+    )
 
     def recomputed() -> DiscriminatorFeatures:
-        return small("recomputed")
+        return small_discriminator("recomputed")
 
     def kmeans() -> KMeans:
         return KMeans(4, n_patches=100)
@@ -124,26 +120,26 @@ def test_one_object_measures_two_data_sets_each_fitted_to_its_own(tmp_path: Path
 
 
 def test_every_changed_setting_makes_another_entry(tmp_path: Path) -> None:
-    images, test, arch = pictures(6), pictures(2, seed=1), architecture_named("dcgan32")
-    weights = small().network
+    images, test, arch = random_images(6), random_images(2, seed=1), architecture_named("dcgan32")
+    weights = small_discriminator().network
     other_eps = Discriminator(arch, 0.05, eps=1e-5)
     other_eps.load_state_dict(weights.state_dict())
     four_layers = Discriminator(arch, 0.05, layers=4)
     four_layers.load_state_dict(weights.state_dict(), strict=False)
     data = data_of(images, test)
     makers: list[tuple[Representation, LabelledImages, str]] = [
-        (small(), data, "float32"),
-        (small(), data, "float16"),
-        (small(), data_of(images, test, labels=1), "float32"),  # another order of the rows
-        (small(), data_of(255 - images, test), "float32"),
-        (small(), data_of(images, 255 - test), "float32"),
+        (small_discriminator(), data, "float32"),
+        (small_discriminator(), data, "float16"),
+        (small_discriminator(), data_of(images, test, labels=1), "float32"),  # another order of the rows
+        (small_discriminator(), data_of(255 - images, test), "float32"),
+        (small_discriminator(), data_of(images, 255 - test), "float32"),
         (untrained("dcgan32", 0.05, seed=1, bn="running"), data, "float32"),
-        (small(width=0.06), data, "float32"),
-        (small(arch="dcgan32-svhn"), data, "float32"),
+        (small_discriminator(width=0.06), data, "float32"),
+        (small_discriminator(arch="dcgan32-svhn"), data, "float32"),
         (DiscriminatorFeatures(other_eps, "", "", "running"), data, "float32"),
         (DiscriminatorFeatures(four_layers, "", "", "running"), data, "float32"),
-        (small("recomputed"), data, "float32"),
-        (small("at-hand"), data, "float32"),
+        (small_discriminator("recomputed"), data, "float32"),
+        (small_discriminator("at-hand"), data, "float32"),
         (Pixels(), data, "float32"),
     ]
     for number, (representation, of, precision) in enumerate(makers, 1):
@@ -159,7 +155,7 @@ def interrupted() -> None:
 
 
 def test_an_interrupted_extraction_leaves_nothing_and_the_next_one_fits_once(tmp_path: Path) -> None:
-    data, representation = data_of(pictures(6), pictures(4, seed=1)), Mean()
+    data, representation = data_of(random_images(6), random_images(4, seed=1)), Mean()
     representation.fails = lambda: interrupted() if representation.transforms == 2 else None  # by the test images
     with pytest.raises(KeyboardInterrupt):
         extract(representation, data, tmp_path)
@@ -179,14 +175,14 @@ def test_no_file_is_open_while_a_representation_is_fitted(tmp_path: Path) -> Non
 
     representation = Watching(fails=lambda: seen.append(names(tmp_path)))
     seen: list[list[str]] = []
-    extract(representation, data_of(pictures(6), pictures(4, seed=1)), tmp_path)
+    extract(representation, data_of(random_images(6), random_images(4, seed=1)), tmp_path)
     assert seen == [[".npy"], [".npy"]]
 
 
 def test_a_full_disk_is_an_error_before_a_representation_is_fitted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, needed = data_of(pictures(6), pictures(4, seed=1)), 10 * 3 * 2
+    data, needed = data_of(random_images(6), random_images(4, seed=1)), 10 * 3 * 2
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=needed - 1))
     representation = Mean()
     with pytest.raises(OSError, match=r"features need .* GB and the disk has .* GB free; make room, or store them in"):
@@ -210,7 +206,7 @@ def test_features_that_are_not_finite_are_refused_with_the_image_they_belong_to(
             return out
 
     with pytest.raises(ValueError, match=f"features of {image} hold NaN or infinity as float16.*store them as float32"):
-        extract(Overflowing(), data_of(pictures(6), pictures(4, seed=1)), tmp_path)
+        extract(Overflowing(), data_of(random_images(6), random_images(4, seed=1)), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -219,7 +215,7 @@ def test_values_beyond_float16_overflow_without_a_warning_and_are_refused(tmp_pa
         def features(self, images: np.ndarray) -> Any:
             return 1e5 * super().features(images)
 
-    data = data_of(pictures(6), pictures(4, seed=1))
+    data = data_of(random_images(6), random_images(4, seed=1))
     with pytest.raises(ValueError, match=r"features of training image 0 hold NaN or infinity as float16"):
         extract(Large(), data, tmp_path)
     assert abs(extract(Large(), data, tmp_path, "float32").train).max() > 65504
@@ -231,15 +227,15 @@ def test_a_transform_that_ignores_its_array_is_refused(tmp_path: Path) -> None:
             return super().transform(images)
 
     with pytest.raises(ValueError, match=r"^mean colour: transform\(images, out\) must write to out and return it$"):
-        extract(Ignoring(), data_of(pictures(6), pictures(4, seed=1)), tmp_path)
+        extract(Ignoring(), data_of(random_images(6), random_images(4, seed=1)), tmp_path)
     assert names(tmp_path) == []
 
 
 def test_unknown_precisions_and_images_of_another_size_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="precision 'float64'; choose from float16, float32"):
-        extract(Pixels(), data_of(pictures(6), pictures(4)), tmp_path, "float64")
+        extract(Pixels(), data_of(random_images(6), random_images(4)), tmp_path, "float64")
     with pytest.raises(ValueError, match=r"images are \[28, 28, 3\]; raw pixels takes 32x32x3"):
-        extract(Pixels(), data_of(pictures(6, 28), pictures(4, 28)), tmp_path)
+        extract(Pixels(), data_of(random_images(6, 28), random_images(4, 28)), tmp_path)
     assert names(tmp_path) == []
 
 
@@ -248,7 +244,7 @@ def test_what_one_process_must_make_is_refused_to_several_and_found_by_them(tmp_
         def broadcast(self, value: Any) -> Any:
             return value
 
-    data, ranks = data_of(pictures(6), pictures(4, seed=1)), Several(0, 2)
+    data, ranks = data_of(random_images(6), random_images(4, seed=1)), Several(0, 2)
     with pytest.raises(ValueError, match=r"^mean colour runs in one process: run it without torchrun$"):
         extract(Mean(), data, tmp_path, ranks=ranks)
     kmeans = KMeans(4, n_patches=100)

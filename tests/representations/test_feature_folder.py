@@ -14,13 +14,10 @@ from repr_eval.records import read_records
 from repr_eval.representations.feature_folder import SIDECAR, FeatureFolder, files_of
 from repr_eval.representations.pixels import scaled_pixels
 
+pytestmark = pytest.mark.usefixtures("own_cache")
+
 DIGITS = load_handwritten_digits()
 FEW = rv.Digits(per_class=4, draws=2)
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from factories import small_discriminator
 from torch import nn
 
 from repr_eval.gan.architectures import architecture_named
@@ -31,10 +32,6 @@ def filled(representation: Representation, images: np.ndarray) -> np.ndarray:
     out = np.full((len(images), representation.description.n_features), np.nan, np.float32)
     assert representation.transform(images, out=out) is out
     return out
-
-
-def small(bn: str = "running", arch: str = "dcgan32", width: float = 0.05) -> DiscriminatorFeatures:
-    return untrained(arch, width, seed=0, bn=bn)
 
 
 # Numbers and their order.
@@ -79,7 +76,7 @@ def test_pooled_is_known_by_hand() -> None:
 
 
 def test_features_are_every_layers_maxima_after_leaky_relu() -> None:
-    representation = small()
+    representation = small_discriminator()
     images = pictures(2)
     network = representation.network.eval()
     x = (torch.from_numpy(images).permute(0, 3, 1, 2).double() / 127.5 - 1).float()
@@ -96,7 +93,7 @@ def test_features_are_every_layers_maxima_after_leaky_relu() -> None:
 
 def test_features_do_not_depend_on_the_other_images() -> None:
     for bn in ("running", "recomputed"):
-        representation = small(bn).fit(pictures(40, seed=1))
+        representation = small_discriminator(bn).fit(pictures(40, seed=1))
         images = pictures(150)  # more than a batch
         together = filled(representation, images)
         alone = np.concatenate([filled(representation, images[i : i + 1]) for i in (0, 100, 149)])
@@ -116,7 +113,7 @@ def test_images_are_scaled_to_one_and_minus_one() -> None:
 def test_read_only_images_are_welcome(tmp_path: Path) -> None:
     np.save(tmp_path / "images.npy", pictures(3))
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
-    for representation in (small(), small("recomputed").fit(mapped), Pixels()):
+    for representation in (small_discriminator(), small_discriminator("recomputed").fit(mapped), Pixels()):
         assert np.isfinite(filled(representation, mapped)).all()
 
 
@@ -134,11 +131,11 @@ def test_pixels_are_known_by_hand() -> None:
 @pytest.mark.parametrize("shape", [(2, 28, 28, 3), (2, 32, 32, 1), (2, 64, 64, 3), (2, 32, 24, 4)])
 def test_images_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
     images = np.zeros(shape, np.uint8)
-    for representation in (small(), Pixels()):
+    for representation in (small_discriminator(), Pixels()):
         with pytest.raises(ValueError, match=r"images are \[\d+, \d+, \d\]; .* takes 32x32x3"):
             filled(representation, images)
     with pytest.raises(ValueError, match="dcgan32 takes 32x32x3"):
-        small("recomputed").fit(images)
+        small_discriminator("recomputed").fit(images)
 
 
 # Batch-norm statistics.
@@ -165,7 +162,7 @@ def plain_statistics(network: Discriminator, images: np.ndarray) -> list[tuple[n
 
 
 def test_recomputed_statistics_are_the_mean_over_batches() -> None:
-    network = small(width=0.1).network
+    network = small_discriminator(width=0.1).network
     images = pictures(260)  # batches of 128, 128 and 4
     before = weights_hash(network)
     made = recompute_statistics(network, images, CPU)
@@ -180,17 +177,17 @@ def test_recomputed_statistics_are_the_mean_over_batches() -> None:
 
 def test_statistics_are_those_of_the_training_images_alone() -> None:
     train, test = pictures(140, seed=1), pictures(20, seed=2)
-    fitted = small("recomputed").fit(train)
-    by_hand = DiscriminatorFeatures(recompute_statistics(small().network, train, CPU), "", "", "running")
+    fitted = small_discriminator("recomputed").fit(train)
+    by_hand = DiscriminatorFeatures(recompute_statistics(small_discriminator().network, train, CPU), "", "", "running")
     np.testing.assert_array_equal(filled(fitted, test), filled(by_hand, test))
     features = filled(fitted, test)
-    other = filled(small("recomputed").fit(train // 2), test)
+    other = filled(small_discriminator("recomputed").fit(train // 2), test)
     assert abs(other - features).max() > 0.1
     np.testing.assert_array_equal(filled(fitted.fit(train // 2), test), other)  # fitted anew, nothing of before is left
 
 
 def test_running_mode_leaves_the_statistics() -> None:
-    representation = small("running")
+    representation = small_discriminator("running")
     before = weights_hash(representation.network)
     assert representation.fit(pictures(20)) is representation
     filled(representation, pictures(20))
@@ -199,18 +196,18 @@ def test_running_mode_leaves_the_statistics() -> None:
 
 def test_recomputed_statistics_need_training_images() -> None:
     with pytest.raises(ValueError, match=r"^batch-norm statistics must be recomputed first: call fit\(train_images\)$"):
-        filled(small("recomputed"), pictures(1))
+        filled(small_discriminator("recomputed"), pictures(1))
     with pytest.raises(ValueError, match="batch-norm mode 'batch'; choose from recomputed, at-hand, running"):
-        small("batch")
+        small_discriminator("batch")
 
 
 def test_statistics_at_hand_are_those_of_the_images_given() -> None:
     images = pictures(200)
-    representation = small("at-hand")
+    representation = small_discriminator("at-hand")
     before = weights_hash(representation.network)
     assert representation.fit(pictures(20, seed=5)) is representation
     for part in (images, images[:30]):
-        recomputed = small("recomputed").fit(part)
+        recomputed = small_discriminator("recomputed").fit(part)
         np.testing.assert_array_equal(filled(representation, part), filled(recomputed, part))
     assert not np.array_equal(filled(representation, images)[:30], filled(representation, images[:30]))
     assert weights_hash(representation.network) == before
@@ -218,7 +215,7 @@ def test_statistics_at_hand_are_those_of_the_images_given() -> None:
 
 @pytest.mark.parametrize(("first", "last"), [(1, 1), (2, 2), (1, 4), (3, 6), (1, 6)])
 def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> None:
-    representation = small()
+    representation = small_discriminator()
     images = pictures(3)
     with torch.no_grad():
         layers = [pooled(h).numpy() for h in representation.network.activations(to_network(images, CPU))]
@@ -240,13 +237,13 @@ def test_columns_of_layers_are_those_layers_maxima(first: int, last: int) -> Non
 @pytest.mark.parametrize(("first", "last"), [(0, 3), (1, 7), (4, 3), (7, 7)])
 def test_layers_that_are_not_there_are_refused(first: int, last: int) -> None:
     with pytest.raises(ValueError, match=rf"layers {first}-{last}: untrained .* has layers 1 to 6"):
-        small().description.of_layers(first, last)
+        small_discriminator().description.of_layers(first, last)
     with pytest.raises(ValueError, match="raw pixels has no layers to choose from"):
         Pixels().description.of_layers(1, 1)
 
 
 def test_fitting_leaves_the_weights_and_the_description_as_they_were() -> None:
-    representation = small("recomputed")
+    representation = small_discriminator("recomputed")
     before, settings = weights_hash(representation.network), dict(representation.description.settings)
     assert representation.fit(pictures(20)) is representation
     filled(representation, pictures(2))
@@ -254,17 +251,17 @@ def test_fitting_leaves_the_weights_and_the_description_as_they_were() -> None:
     assert representation.description.settings == settings
     assert representation.description.fitted_to("one").settings == settings | {"bn_images": "one"}
     assert representation.description.depends_on_data
-    for other in (small("running"), small("at-hand"), Pixels()):
+    for other in (small_discriminator("running"), small_discriminator("at-hand"), Pixels()):
         assert other.description.fitted_to("one") == other.description
         assert not other.description.depends_on_data
 
 
 def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None:
-    network = small(width=0.1).network
+    network = small_discriminator(width=0.1).network
     info = WeightsInfo("discriminator", "dcgan32", 0.1, trained_on="pictures", images_seen=1_280)
     save_weights(tmp_path / "d.safetensors", network, info)
     loaded = from_weights(tmp_path / "d.safetensors", bn="running")
-    np.testing.assert_array_equal(filled(loaded, pictures(2)), filled(small(width=0.1), pictures(2)))
+    np.testing.assert_array_equal(filled(loaded, pictures(2)), filled(small_discriminator(width=0.1), pictures(2)))
     assert loaded.description.trained_on == "pictures"
     assert loaded.description.method == "DCGAN (dcgan32, width 0.1, 1,280 images seen)"
 
@@ -272,7 +269,7 @@ def test_stored_weights_give_the_features_of_the_network(tmp_path: Path) -> None
 @pytest.mark.parametrize(("recipe", "kind"), [("paper", "DCGAN"), ("contrastive", "DCGAN, contrastive")])
 def test_the_name_tells_a_recipe_that_is_not_the_papers(recipe: str, kind: str, tmp_path: Path) -> None:
     info = WeightsInfo("discriminator", "dcgan32", 0.1, images_seen=640, settings={"recipe": recipe})
-    save_weights(tmp_path / "d.safetensors", small(width=0.1).network, info)
+    save_weights(tmp_path / "d.safetensors", small_discriminator(width=0.1).network, info)
     name = from_weights(tmp_path / "d.safetensors").description.method
     assert name == f"{kind} (dcgan32, width 0.1, 640 images seen)"
 
@@ -282,7 +279,7 @@ def test_the_name_tells_a_recipe_that_is_not_the_papers(recipe: str, kind: str, 
 
 @pytest.mark.parametrize("bn", ["recomputed", "running", "at-hand"])
 def test_features_in_an_array_of_ones_own_are_the_same(bn: str, tmp_path: Path) -> None:
-    representation, images = small(bn).fit(pictures(30, seed=1)), pictures(150)
+    representation, images = small_discriminator(bn).fit(pictures(30, seed=1)), pictures(150)
     made = representation.transform(images)
     assert made.dtype == np.float32
     for dtype in (np.float16, np.float32, np.float64):
@@ -300,13 +297,13 @@ def test_an_array_that_features_do_not_fit_into_is_refused() -> None:
 
 
 def test_the_device_is_the_one_used() -> None:
-    assert [str(r.device) for r in (small(), Pixels())] == ["cpu", "cpu"]
+    assert [str(r.device) for r in (small_discriminator(), Pixels())] == ["cpu", "cpu"]
     elsewhere = untrained("dcgan32", 0.05, 0, device=torch.device("meta"))
     assert str(elsewhere.device) == "meta"
 
 
 def test_ranks_share_the_rows_of_one_array() -> None:
-    representation, images = small(), pictures(300)  # blocks of 128, 128 and 44
+    representation, images = small_discriminator(), pictures(300)  # blocks of 128, 128 and 44
     whole, shared = filled(representation, images), np.zeros((300, representation.description.n_features), np.float32)
     representation.transform(images, shared, Ranks(1, 2))
     np.testing.assert_array_equal(shared[128:256], whole[128:256])

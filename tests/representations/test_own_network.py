@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from factories import random_images
 from torch import nn
 
 from repr_eval.representations.base import Representation
@@ -132,10 +133,6 @@ def torchscript_is_deprecated() -> Iterator[None]:
     assert all("`torch.jit." in str(warning.message) for warning in caught)
 
 
-def pictures(n: int, size: int = 32, seed: int = 1) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, size, size, 3), dtype=np.uint8)
-
-
 def filled(representation: Representation, images: np.ndarray) -> np.ndarray:
     return representation.fit(images).transform(images)
 
@@ -158,7 +155,7 @@ def of(network: str, folder: Path, source: str = "", **settings: Any) -> Represe
 
 @pytest.mark.parametrize("name", ["Averages", "network", "build", "features", "make_features"])
 def test_code_of_a_file(folder: Path, name: str) -> None:
-    representation, images = encoder(f"{folder / 'averages.py'}:{name}"), pictures(3)
+    representation, images = encoder(f"{folder / 'averages.py'}:{name}"), random_images(3)
     np.testing.assert_allclose(filled(representation, images), averages(images), atol=1e-6)
     description = representation.description
     assert (description.method, description.layers, description.n_features) == (name, "-", 32)
@@ -171,7 +168,7 @@ def test_code_of_a_file(folder: Path, name: str) -> None:
 
 @pytest.mark.parametrize("file", ["averages.pt", "averages.pt2"])
 def test_files_of_networks(folder: Path, file: str) -> None:
-    images = pictures(3)
+    images = random_images(3)
     with torchscript_is_deprecated():
         representation = encoder(str(folder / file))
     np.testing.assert_allclose(filled(representation, images), averages(images), atol=1e-6)
@@ -183,7 +180,7 @@ def test_files_of_networks(folder: Path, file: str) -> None:
 
 def test_code_of_a_module_and_of_its_neighbour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(folder)
-    images = pictures(2)
+    images = random_images(2)
     of_module = encoder("averages:build")
     np.testing.assert_allclose(filled(of_module, images), averages(images), atol=1e-6)
     of_neighbour = of("Averages()", folder, "from averages import Averages")
@@ -289,7 +286,7 @@ def test_weights_drawn_on_import_or_by_lazy_layers_are_those_of_the_seed(
         "def projected(images): return images.reshape(len(images), -1) @ by\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    state, images = torch.get_rng_state(), pictures(2)
+    state, images = torch.get_rng_state(), random_images(2)
     for spec in (f"{tmp_path / 'drawn.py'}:net", f"{tmp_path / 'drawn.py'}:lazy", f"{tmp_path / 'drawn.py'}:projected"):
         first, again, other = (encoder(spec, seed=seed) for seed in (0, 0, 1))
         torch.rand(1)  # what was drawn before has no part in it
@@ -359,8 +356,8 @@ def test_normalisation_by_hand(tmp_path: Path) -> None:
     np.testing.assert_allclose(filled(means, images), [[1.8, -0.8, -0.05]], atol=1e-6)
     default = of("nn.MaxPool2d(32)", tmp_path)
     np.testing.assert_allclose(filled(default, images), [[1, -1, -0.6]], atol=1e-6)
-    pixels = filled(of("nn.Flatten()", tmp_path), pictures(2))
-    torch.testing.assert_close(torch.from_numpy(pixels), to_network(pictures(2), torch.device("cpu")).flatten(1))
+    pixels = filled(of("nn.Flatten()", tmp_path), random_images(2))
+    torch.testing.assert_close(torch.from_numpy(pixels), to_network(random_images(2), torch.device("cpu")).flatten(1))
 
 
 def test_resizing_by_hand(tmp_path: Path) -> None:
@@ -375,14 +372,14 @@ def test_resizing_by_hand(tmp_path: Path) -> None:
     step[:, :, 1] = 255
     grown = filled(of("nn.Flatten()", tmp_path, image_size=4, **settings), step)
     np.testing.assert_allclose(grown, [[0, 0.25, 0.75, 1] * 12], atol=1e-6)
-    same = filled(of("nn.Flatten()", tmp_path, image_size=32), pictures(1))
-    np.testing.assert_array_equal(same, filled(of("nn.Flatten()", tmp_path), pictures(1)))
+    same = filled(of("nn.Flatten()", tmp_path, image_size=32), random_images(1))
+    np.testing.assert_array_equal(same, filled(of("nn.Flatten()", tmp_path), random_images(1)))
     with pytest.raises(ValueError, match=r"images are \[8, 8, 3\]; .* takes 32x32x3"):
         filled(of("nn.Flatten()", tmp_path), column)
 
 
 def test_features_do_not_depend_on_what_else_is_in_the_call(folder: Path) -> None:
-    images = pictures(130)
+    images = random_images(130)
     images.flags.writeable = False
     for name in ("Untrained", "features"):
         representation = encoder(f"{folder / 'averages.py'}:{name}")
@@ -445,7 +442,7 @@ def test_layers_by_name_in_the_given_order(tmp_path: Path) -> None:
 
 def test_layers_that_hooks_do_not_reach(folder: Path) -> None:
     exported = f"torch.export.load({str(folder / 'averages.pt2')!r}).module()"
-    np.testing.assert_allclose(filled(of(exported, folder), pictures(2)), averages(pictures(2)), atol=1e-6)
+    np.testing.assert_allclose(filled(of(exported, folder), random_images(2)), averages(random_images(2)), atol=1e-6)
     with pytest.raises(ValueError, match="layer 'conv' is not run, or is run where hooks do not reach"):
         of(exported, folder, pool=("conv",))
     script = f"nn.Sequential(torch.jit.load({str(folder / 'averages.pt')!r}))"
@@ -457,7 +454,7 @@ def test_layers_that_hooks_do_not_reach(folder: Path) -> None:
 
 
 def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
-    module, images = planted().network, pictures(3)
+    module, images = planted().network, random_images(3)
     representation = Network(module, pool=["conv"], mean=(0.4, 0.5, 0.6))
     named = encoder(f"{folder / 'averages.py'}:network", ("conv",), mean=(0.4, 0.5, 0.6))
     np.testing.assert_array_equal(filled(representation, images), filled(named, images))
@@ -479,7 +476,7 @@ def test_a_network_at_hand_is_that_of_its_file(folder: Path) -> None:
 
 def test_a_network_at_hand_is_copied() -> None:
     conv = nn.Conv2d(3, 2, 8, 8)
-    module, images = nn.Sequential(conv, nn.Dropout(0.5)), pictures(3)
+    module, images = nn.Sequential(conv, nn.Dropout(0.5)), random_images(3)
     representation = Network(module)
     before = filled(representation, images)
     assert module.training
@@ -496,7 +493,7 @@ def brightness(images: np.ndarray) -> np.ndarray:
 
 
 def test_a_function_at_hand_is_known_by_its_source(monkeypatch: pytest.MonkeyPatch) -> None:
-    images = pictures(3)
+    images = random_images(3)
     representation = FunctionFeatures(brightness)
     np.testing.assert_allclose(filled(representation, images), brightness(images), rtol=1e-6)
     assert representation.description.method == "brightness"
@@ -668,9 +665,9 @@ def test_what_fails_in_a_full_batch_is_refused_before_any_features_are_made(
 def test_what_fails_in_a_later_batch_is_told_in_one_line(tmp_path: Path, name: str, message: str) -> None:
     (tmp_path / "batches.py").write_text(BATCHES)
     representation = encoder(f"{tmp_path / 'batches.py'}:{name}")
-    assert filled(representation, pictures(65)).shape[0] == 65
+    assert filled(representation, random_images(65)).shape[0] == 65
     with pytest.raises(ValueError, match=message):
-        filled(representation, pictures(74))
+        filled(representation, random_images(74))
 
 
 def test_files_of_networks_that_take_few_images(tmp_path: Path) -> None:

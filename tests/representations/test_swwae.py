@@ -3,9 +3,9 @@
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
+from factories import random_images
 from torch.nn import functional as F
 
 from repr_eval.representations.autoencoders import Training
@@ -25,10 +25,6 @@ TINY = WhatWhereSettings(
     training=Training(images_seen=160, batch=16, learning_rate=1e-2),
 )  # fmt: skip
 PLAIN = torch.Generator()
-
-
-def pictures(n: int, seed: int = 0) -> np.ndarray:
-    return np.random.default_rng(seed).integers(0, 256, (n, 16, 16, 3), dtype=np.uint8)
 
 
 def test_unpooling_returns_maxima_to_their_places_by_hand() -> None:
@@ -108,7 +104,7 @@ def test_the_decoder_starts_from_where() -> None:
 
 
 def test_dropout_is_of_training_only() -> None:
-    images = pictures(24)
+    images = random_images(24, 16)
     features = []
     for dropout in (0.0, 0.5, 0.5):
         model = WhatWhereFeatures(replace(TINY, dropout=dropout), "tiny", image_size=16)
@@ -123,7 +119,7 @@ def test_dropout_is_of_training_only() -> None:
 def test_statistics_at_feature_time_are_those_of_training_images_without_dropout() -> None:
     settings = replace(TINY, dropout=0.5, training=replace(TINY.training, batch=8))
     model = WhatWhereFeatures(settings, "tiny", image_size=16)
-    images = pictures(32)  # four whole batches
+    images = random_images(32, 16)  # four whole batches
     model.fit(images)
     x = model.to_input(images)
     assert isinstance(model.network, WhatWhereAutoencoder)
