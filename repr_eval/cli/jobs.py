@@ -1,6 +1,5 @@
 """From the options of a command that evaluates to records: one, or one for every method of the comparison."""
 
-import re
 import shlex
 import sys
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from repr_eval.classifiers.named import CLASSIFIERS, SUPERVISED_CNNS
 from repr_eval.cli import one_line, options
 from repr_eval.cli.checks import check, grid_of, three_of
 from repr_eval.cli.evaluation_options import SUPERVISED_DRAWS
+from repr_eval.cli.wording import as_options
 from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.evaluation import Result, check_layers, extract_features, measure, recorded, seen_through
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
@@ -184,8 +184,7 @@ def loaded_any(settings: dict[str, Any]) -> LabelledImages:
             test_share=settings["test_share"], split_seed=settings["split_seed"],
         )  # fmt: skip
     except ValueError as error:
-        text = re.sub(r"\b(image_size|test_share)=", lambda match: f"{_OPTIONS[match[1]]} ", str(error))
-        raise ValueError(re.sub(r"\bdownload=True\b", "--download", text)) from error
+        raise ValueError(as_options(str(error), image_size="--data-size")) from error  # --image-size: a network's
     if data.dataset not in DATASETS or data.remark:
         counts = f"{len(data.train.labels):,} training and {len(data.test.labels):,} test images"
         remark = f"; {data.remark}" * bool(data.remark)
@@ -206,9 +205,6 @@ def extract_to(out: Path, settings: dict[str, Any]) -> list[Path]:
         layers=layers, command=shlex.join(["repr-eval", *sys.argv[1:]]),
     )  # fmt: skip
     return files_of(out)
-
-
-_OPTIONS = {"image_size": "--data-size", "test_share": "--test-share"}
 
 
 def reports(out: Path) -> None:

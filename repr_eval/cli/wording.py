@@ -21,16 +21,22 @@ _CALLS = {"`help(repr_eval.representation)`": "repr-eval cifar10-svm --help"} | 
 _PARAMETER = re.compile(r"`([a-z]\w*)(?:=([^`]+))?`", re.IGNORECASE)
 
 
-def as_options(message: str) -> str:
-    """`message`, with the Python between its backticks as options; what no option sets stays as it is."""
+def as_options(message: str, **own: str) -> str:
+    """`message`, with the Python between its backticks as options; what no option sets stays as it is.
+
+    `own` names the options of parameters that mean something else here than elsewhere.
+    """
     for call, command in _CALLS.items():
         message = message.replace(call, command)
-    return _PARAMETER.sub(_as_option, message) if "`" in message else message
+    if "`" not in message:
+        return message
+    options = _options() | own
+    return _PARAMETER.sub(lambda parameter: _as_option(parameter, options), message)
 
 
-def _as_option(parameter: re.Match[str]) -> str:
+def _as_option(parameter: re.Match[str], options: dict[str, str]) -> str:
     name, value = parameter.groups()
-    option = _options().get(name)
+    option = options.get(name)
     if option is None:
         return parameter[0]
     return option if value in (None, "True") else f"{option} {value.strip(chr(34) + chr(39))}"

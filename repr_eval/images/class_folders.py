@@ -89,7 +89,7 @@ def _common_side(paths: Sequence[Path]) -> int:
         first = first or size
         if size != first or size[0] != size[1]:
             words = f"{path} is {size[0]}x{size[1]}" + f", {paths[0]} {first[0]}x{first[1]}" * (size != first)
-            raise ValueError(f"{words}: say a size to bring all images to (image_size=64: shorter side, then centre)")
+            raise ValueError(f"{words}: say a size to bring all images to (`image_size=64`: shorter side, then centre)")
     assert first is not None  # `image_files` raises where there is none
     return first[0]
 

@@ -60,14 +60,14 @@ def data_set(source: Source, test_share: float | None = None, split_seed: int = 
         if test_share is None:
             raise ValueError(
                 f"{source.name} has no test images of its own; say which share of every class to test on "
-                "(test_share=0.2)"
+                "(`test_share=0.2`)"
             )
         train, test = stratified(splits["all"], test_share, split_seed)
         own = f"split by repr-eval: {test_share:g} of every class tested on, seed {split_seed}"
         remark = "; ".join(filter(None, (remark, own)))
     else:
         if test_share is not None:
-            raise ValueError(f"{source.name} has test images of its own; leave out test_share={test_share:g}")
+            raise ValueError(f"{source.name} has test images of its own; leave out `test_share={test_share:g}`")
         train, test = splits["train"], splits["test"]
     _check(source.name, train, test, classes)
     return published(train, test) or _named(source, train, test, classes, remark)
@@ -131,7 +131,7 @@ def _check(name: str, train: Split, test: Split, classes: tuple[str, ...]) -> No
         raise ValueError(f"{name}: training and test images have different sizes ({', '.join(sizes)})")
     if train.images.shape[1] != train.images.shape[2]:
         size = f"{train.images.shape[2]}x{train.images.shape[1]}"
-        raise ValueError(f"{name}: images are {size}; needs square ones, or a size to bring them to (image_size=64)")
+        raise ValueError(f"{name}: images are {size}; needs square ones, or a size to bring them to (`image_size=64`)")
     learned = np.unique(train.labels)
     if len(learned) < 2:
         raise ValueError(f"{name}: all training images are of class {classes[learned[0]]!r}; two classes are needed")

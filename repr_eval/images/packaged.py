@@ -85,7 +85,7 @@ def _made(name: str, kind: Any, root: Path, download: bool, arguments: dict[str,
     try:
         return kind(str(folder), **arguments)
     except (RuntimeError, OSError, ValueError, ImportError, TypeError) as error:
-        how = "could not be fetched" if download else "not found (download=True fetches it)"
+        how = "could not be fetched" if download else "not found (`download=True` fetches it)"
         line = " ".join(str(error).split())
         raise MissingData(f"torchvision:{name} in {folder}: {how}: {line}") from error
 
@@ -161,7 +161,7 @@ def _read(pairs: Iterable[tuple[Any, Any]], n: int, what: str, image_size: int |
         if image_size is None and image.size != (images.shape[1], images.shape[1]):
             raise ValueError(
                 f"{what}: image {row} is {image.size[0]}x{image.size[1]}; say a size to bring all images to "
-                "(image_size=64: shorter side, then centre)"
+                "(`image_size=64`: shorter side, then centre)"
             )
         images[row] = squared(image, images.shape[1])
         labels.append(label)

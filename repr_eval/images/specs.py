@@ -47,7 +47,7 @@ def _source(spec: str, root: DataRoot, download: bool, image_size: int | None) -
         )
     if path.suffix.lower() == ".npz":
         if image_size is not None:
-            raise ValueError(f"{spec}: arrays keep their size; leave out image_size={image_size}")
+            raise ValueError(f"{spec}: arrays keep their size; leave out `image_size={image_size}`")
         return read_npz(path)
     if path.suffix.lower() == ".csv":
         return read_csv(path, image_size)

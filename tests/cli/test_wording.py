@@ -32,6 +32,11 @@ def test_parameters_become_options(message: str, words: str) -> None:
     assert as_options(message) == words
 
 
+def test_a_parameter_may_mean_something_else() -> None:
+    assert as_options("`image_size=64`") == "--image-size 64"
+    assert as_options("`image_size=64`, `seed`", image_size="--data-size") == "--data-size 64, --seed"
+
+
 def test_a_message_in_both_languages(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="SVHN not found") as raised:
         load_svhn(data_root(tmp_path))

@@ -79,7 +79,7 @@ def test_images_in_folders_below_a_class_are_of_that_class(flowers: Path) -> Non
 def test_one_folder_is_split_as_stated(tmp_path: Path) -> None:
     for number in range(30):
         write(tmp_path / "set" / ("a" if number < 20 else "b") / f"{number}.png", picture(number))
-    with pytest.raises(ValueError, match=r"set has no test images of its own; .* \(test_share=0.2\)"):
+    with pytest.raises(ValueError, match=r"set has no test images of its own; .* \(`test_share=0.2`\)"):
         load_dataset(str(tmp_path / "set"))
     data = load_dataset(str(tmp_path / "set"), test_share=0.2)
     assert np.bincount(data.train.labels).tolist() == [16, 8]
@@ -92,7 +92,7 @@ def test_one_folder_is_split_as_stated(tmp_path: Path) -> None:
 
 def test_images_of_several_sizes_need_a_size(flowers: Path) -> None:
     write(flowers / "train" / "rose" / "wide.jpg", np.full((30, 40, 3), 77, np.uint8))
-    with pytest.raises(ValueError, match=r"(wide.jpg is 40x30|is 8x8).* say a size .*image_size=64"):
+    with pytest.raises(ValueError, match=r"(wide.jpg is 40x30|is 8x8).* say a size .*`image_size=64`"):
         load_dataset(str(flowers))
     data = load_dataset(str(flowers), image_size=16)
     assert data.train.images.shape == (7, 16, 16, 3)
@@ -268,7 +268,7 @@ def test_wrong_specs_are_one_line(spec: str, more: dict[str, Any], message: str)
 
 
 def test_a_split_of_its_own_takes_no_share(flowers: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"has test images of its own; leave out test_share=0.3"):
+    with pytest.raises(ValueError, match=r"has test images of its own; leave out `test_share=0.3`"):
         load_dataset(str(flowers), test_share=0.3)
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(ValueError, match=r"a.txt: needs a folder of class folders, a .npz"):
@@ -299,7 +299,7 @@ def test_a_set_of_torchvision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     module = torchvision_datasets()
     monkeypatch.setattr(module, "Pairs", Pairs, raising=False)
     monkeypatch.setattr(module, "__all__", (*module.__all__, "Pairs"))
-    with pytest.raises(ValueError, match=r"torchvision:Pairs in .*: not found \(download=True fetches it\): Dataset"):
+    with pytest.raises(ValueError, match=r"torchvision:Pairs in .*: not found \(`download=True` fetches it\): Dataset"):
         load_dataset("torchvision:Pairs", tmp_path, download=False)
     data = load_dataset("torchvision:Pairs", tmp_path, download=True)
     assert data.classes == ("zebra", "ant")
