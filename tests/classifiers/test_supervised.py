@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from planted_images import planted, planted_images
 from torch.nn import functional as F
 
 import repr_eval as rv
 from repr_eval.classifiers.base import Features
+from repr_eval.classifiers.configurations import images_of
 from repr_eval.classifiers.supervised import classifier as classifier_module
-from repr_eval.classifiers.supervised.classifier import SupervisedCNN, images_of, supervised_cnn
+from repr_eval.classifiers.supervised.classifier import SupervisedCNN, supervised_cnn
 from repr_eval.classifiers.supervised.network import (
     SupervisedNetwork,
     predicted,
@@ -51,20 +53,6 @@ from repr_eval.system.random_streams import dropped
 
 TINY = Search("tiny", "dcgan32-svhn", 0.1, False, 3, 2, epochs=8)
 ADAM = Configuration("adam", 3e-3, 0.1, 16, dropout=0.25, smoothing=0.1, crop=True, mirror=True)
-
-
-def planted_images(n: int, seed: int, brighter: int = 60) -> tuple[np.ndarray, np.ndarray]:
-    """Noise with a stripe somewhere, red, green or blue: images uint8 [n, 32, 32, 3] of classes 3, 4 and 5."""
-    rng = np.random.default_rng(seed)
-    images, kinds = rng.integers(0, 160, (n, 32, 32, 3), dtype=np.uint8), rng.permutation(np.arange(n) % 3)
-    for image, kind, top in zip(images, kinds, rng.integers(0, 26, n), strict=True):
-        image[top : top + 6, :, kind] += brighter
-    return images, kinds + 3
-
-
-def planted(n: int, seed: int, brighter: int = 60) -> Features:
-    images, y = planted_images(n, seed, brighter)
-    return Features(images, y)
 
 
 def tiny(seed: int = 0) -> SupervisedCNN:

@@ -14,16 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from repr_eval.classifiers.base import Features, Fold, Tested, Validation, whole_numbers
+from repr_eval.classifiers.base import Features, Fold, Tested, Validation
+from repr_eval.classifiers.configurations import SETTING, images_of, judge_draws, select_configuration
 from repr_eval.classifiers.supervised.network import MOMENTUM, PADDING, WARM_UP, predicted, trained
 from repr_eval.classifiers.supervised.search import SIZES, Search, configuration
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.representations.fitted import of_size
-from repr_eval.svm.estimator import Matrix
-from repr_eval.system.progress import progress_bar, progress_count
 from repr_eval.system.random_streams import random_state_for
 
-SIDE = 32
 PRECISIONS = ("fp32", "bf16")
 
 
@@ -33,7 +31,7 @@ class SupervisedCNN:
     One network after another is trained, on all cores or the device; a training is only ever handed its own rows.
     """
 
-    kind, setting = "supervised CNN", "configuration"
+    kind, setting = "supervised CNN", SETTING
     needs = "images"
 
     def __init__(self, search: Search, seed: int, precision: str = "fp32", device: torch.device | None = None):
@@ -57,33 +55,13 @@ class SupervisedCNN:
 
         `Validation.C` is a configuration's number: no value lies beside another, so none is at an edge.
         """
-        numbers = sorted(set(whole_numbers(grid, 0, self.setting)))
-        if not numbers:
-            raise ValueError("there are no configurations to choose from; give at least one number")
         images, used = images_of(train.X, self.device), folds[: self.search.folds]
-        correct: dict[float, list[int]] = {float(number): [] for number in numbers}
-        with progress_count("random search", total=len(numbers) * len(used), unit="network") as bar:
-            for fold, (rows, held_out) in enumerate(used):
-                own, asked = self._some(images, rows), self._some(images, held_out)
-                for number in numbers:
-                    predictions = self._labels(own, train.y[rows], number, "search", fold, asked)
-                    correct[float(number)].append(int((predictions == train.y[held_out]).sum()))
-                    bar.update()
-        best = max(numbers, key=lambda number: sum(correct[number]))
-        return Validation(float(best), len(used[0][1]), correct, at_edge=False)
+        return select_configuration(self._labels, images, train.y, used, grid, "random search")
 
     def test(self, train: Features, draws: Sequence[np.ndarray | None], value: float, test: Features) -> Tested:
         """For every draw one network with the chosen configuration, judged once, by its last weights."""
-        number = whole_numbers([value], 0, self.setting)[0]
         images, asked = images_of(train.X, self.device), images_of(test.X, self.device)
-        predicted = []
-        for draw, rows in enumerate(progress_bar(draws, "networks", unit="network")):
-            own, y = (images, train.y) if rows is None else (self._some(images, rows), train.y[rows])
-            predicted.append(self._labels(own, y, number, "test", draw, asked))
-        return Tested.of(np.stack(predicted), test.y)
-
-    def _some(self, images: Tensor, rows: np.ndarray) -> Tensor:
-        return images[torch.from_numpy(rows).to(self.device)]
+        return judge_draws(self._labels, images, train.y, draws, value, asked, test.y)
 
     def _labels(self, images: Tensor, y: np.ndarray, number: int, use: str, index: int, asked: Tensor) -> np.ndarray:
         """What a network trained on `images` with labels y calls the images `asked`: one of its own classes each.
@@ -100,15 +78,6 @@ class SupervisedCNN:
             int(rng.randint(1 << 62, dtype=np.int64)), self.precision,
         )  # fmt: skip
         return classes[predicted(network, asked).cpu().numpy()]
-
-
-def images_of(X: Matrix, device: torch.device | None = None) -> Tensor:
-    """Images uint8 [N, 32, 32, 3] as uint8 [N, 3, 32, 32], channels-last; ValueError on anything else."""
-    if X.ndim != 4 or tuple(X.shape[1:]) != (SIDE, SIDE, 3) or str(X.dtype).removeprefix("torch.") != "uint8":
-        raise ValueError(
-            f"{str(X.dtype).removeprefix('torch.')} {list(X.shape)}: a CNN takes images, uint8 [N, {SIDE}, {SIDE}, 3]"
-        )
-    return torch.from_numpy(np.array(X)).to(device or torch.device("cpu")).permute(0, 3, 1, 2)
 
 
 def supervised_cnn(

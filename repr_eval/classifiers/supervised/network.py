@@ -6,7 +6,7 @@ the training images themselves (`settle`), for a running average forgets its sta
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -59,19 +59,44 @@ def trained(
     optimiser, views = _optimiser(network, configuration), views_of(configuration, arch.image_size)
     size = min(configuration.batch_size, len(images))
     steps = max(1, n_seen // size)
-    for step, rows in enumerate(whole_batches(len(images), size, steps, generator)):
+    descend(
+        lambda x: network(x, configuration.dropout, on_device), optimiser, images, labels,
+        whole_batches(len(images), size, steps, generator), steps, views, on_device, precision, configuration.smoothing,
+    )  # fmt: skip
+    settle(network, images, generator)
+    return network
+
+
+def descend(
+    scores: Callable[[Tensor], Tensor],
+    optimiser: torch.optim.Optimizer,
+    images: Tensor,
+    labels: Tensor,
+    batches: Iterator[Tensor],
+    steps: int,
+    views: Augmentation,
+    generator: torch.Generator,
+    precision: str = "fp32",
+    smoothing: float = 0.0,
+) -> None:
+    """Lower the cross-entropy of `scores`, one step of `optimiser` for each of `batches`, of which there are `steps`.
+
+    `batches` are rows of images uint8 [N, 3, S, S] with labels int64 [N]; `scores` gives float [n, classes] for a batch
+    of views float [n, 3, S, S] in [-1, 1]. The optimiser's own rates are the highest of the schedule. `generator`, on
+    the images' device, draws the views.
+    """
+    device, rates = images.device, [group["lr"] for group in optimiser.param_groups]
+    for step, rows in enumerate(batches):
         rows = rows.to(device)
-        for group in optimiser.param_groups:
-            group["lr"] = configuration.lr * schedule(step, steps)
-        x = augmented(to_input(images[rows]), views, on_device)
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * schedule(step, steps)
+        x = augmented(to_input(images[rows]), views, generator)
         with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"):
-            scores = network(x, configuration.dropout, on_device)
-        loss = F.cross_entropy(scores.float(), labels[rows], label_smoothing=configuration.smoothing)
+            given = scores(x)
+        loss = F.cross_entropy(given.float(), labels[rows], label_smoothing=smoothing)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    settle(network, images, generator)
-    return network
 
 
 def views_of(configuration: Configuration, side: int) -> Augmentation:
@@ -108,18 +133,23 @@ def _optimiser(network: SupervisedNetwork, configuration: Configuration) -> torc
     return torch.optim.SGD(groups, configuration.lr, momentum=MOMENTUM, nesterov=True)
 
 
-def settle(network: SupervisedNetwork, images: Tensor, generator: torch.Generator) -> None:
+def settle(network: nn.Module, images: Tensor, generator: torch.Generator) -> None:
     """Give batch norm the statistics of these images, and leave the network in evaluation mode.
 
     They are the mean over batches of up to 128, of a random order and nearly equal sizes, of each batch's mean and
     variance, each batch normalised by its own.
     """
+    settle_statistics(network, blocks_of(images, generator))
+
+
+def blocks_of(images: Tensor, generator: torch.Generator) -> Iterator[Tensor]:
+    """All of `images` once, as the network's input: up to 128 at a time, of a random order and nearly equal sizes."""
     order = torch.randperm(len(images), generator=generator).to(images.device)
-    blocks = order.tensor_split(-(-len(images) // TOGETHER))
-    settle_statistics(network, (to_input(images[rows]) for rows in blocks))
+    for rows in order.tensor_split(-(-len(images) // TOGETHER)):
+        yield to_input(images[rows])
 
 
 @torch.no_grad()
-def predicted(network: SupervisedNetwork, images: Tensor) -> Tensor:
+def predicted(network: nn.Module, images: Tensor) -> Tensor:
     """The label int64 [N] of images uint8 [N, 3, S, S], each one's by itself."""
     return torch.cat([network(to_input(block)).argmax(1) for block in images.split(TOGETHER)])
