@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from repr_eval.classifiers.fine_tuned.classifier import FineTuned
     from repr_eval.classifiers.logistic import LogisticRegression
     from repr_eval.classifiers.neighbours import NearestNeighbours, WeightedNearestNeighbours
     from repr_eval.classifiers.ridge import Ridge
@@ -50,6 +51,7 @@ _CONTENTS = {
     "WeightedNearestNeighbours": "repr_eval.classifiers.neighbours:WeightedNearestNeighbours",
     "LogisticRegression": "repr_eval.classifiers.logistic:LogisticRegression",
     "Ridge": "repr_eval.classifiers.ridge:Ridge",
+    "FineTuned": "repr_eval.classifiers.fine_tuned.classifier:FineTuned",
     "L2SVM": "repr_eval.svm.estimator:L2SVM",
 }
 __all__ = [
@@ -60,6 +62,7 @@ __all__ = [
     "CIFAR10PerClass",
     "Digits",
     "FewLabels",
+    "FineTuned",
     "KMeans",
     "LogisticRegression",
     "NearestNeighbours",

@@ -1,5 +1,6 @@
 """One evaluation: a representation under a protocol, on its data set, becomes a result and a stored record."""
 
+import copy
 import json
 import shlex
 import sys
@@ -22,8 +23,9 @@ from repr_eval.protocols.results import Outcome
 from repr_eval.records import DRAWS, L2_SVM_NAME, Facts, Record, append_record, facts_of, known_records
 from repr_eval.reporting.render import Column, method_words, to_html
 from repr_eval.reporting.rows import Row, measured_row
-from repr_eval.representations.averaged_views import SINGLE, seen_in_views
+from repr_eval.representations.averaged_views import SINGLE, AveragedViews, seen_in_views
 from repr_eval.representations.base import Representation
+from repr_eval.representations.discriminator import DiscriminatorFeatures
 from repr_eval.representations.extraction import Extracted, extract
 from repr_eval.representations.feature_folder import FeatureFolder, write_features
 from repr_eval.representations.given import Given
@@ -204,7 +206,7 @@ def seen_through(
     data: LabelledImages, representation: Representation | Given, protocol: Protocol, store: Path,
     precision: str = "float16", layers: tuple[int, int] | None = None, ranks: Ranks = ALONE,
 ) -> Extracted:  # fmt: skip
-    """What the protocol's classifier gets of `data`: features of both splits or, where it needs images, the images.
+    """What the protocol's classifier gets of `data`: features of both splits, or the images, if it needs these.
 
     Several ranks share the extraction; each gets the result.
     """
@@ -212,6 +214,8 @@ def seen_through(
     check_classes(data)
     if protocol.classifier.needs == "images":
         return _images(data, _taking(representation, data), protocol.classifier, precision)
+    if protocol.classifier.needs == "network":
+        return _network(data, _taking(representation, data), protocol.classifier, precision, layers)
     return features_of(data, representation, store, precision, layers, ranks)
 
 
@@ -275,6 +279,36 @@ def _images(
         raise ValueError(f"{classifier.name} is trained on the images themselves: give it pixels")
     if "views" in representation.description.settings:
         raise ValueError(f"{classifier.name} is trained on the images themselves: views must be {SINGLE}")
+    return _as_images(data, representation, precision, _device_of(classifier))
+
+
+def _network(
+    data: LabelledImages, representation: Representation | Given, classifier: Classifier, precision: str,
+    layers: tuple[int, int] | None,
+) -> Extracted:  # fmt: skip
+    """The images, and the network that the representation has features of, before it is fitted to any."""
+    inner = representation.representation if isinstance(representation, Resized) else representation
+    if isinstance(inner, AveragedViews):
+        raise ValueError(f"{classifier.name}: trains the network on images as they are: views must be {SINGLE}")
+    if not isinstance(inner, DiscriminatorFeatures):
+        name = inner.name if isinstance(inner, Given) else inner.description.method
+        raise ValueError(
+            f"{classifier.name}: trains a discriminator, and {name} is none; give a weights file, a shipped name or "
+            "random"
+        )
+    if inner.bn != "recomputed":
+        raise ValueError(
+            f"bn {inner.bn}: {classifier.name} takes batch-norm statistics from the labelled images; leave it out"
+        )
+    if layers:
+        raise ValueError(f"layers {layers[0]}-{layers[1]}: {classifier.name} trains the whole network; leave them out")
+    network = copy.deepcopy(inner.network).to(inner.device)
+    return replace(_as_images(data, representation, precision, str(inner.device)), network=network)
+
+
+def _as_images(data: LabelledImages, representation: Representation | Given, precision: str, device: str) -> Extracted:
+    """The images of both splits, of the size that the representation takes."""
+    assert not isinstance(representation, Given)
     images = [split.images for split in (data.train, data.test)]
     if isinstance(representation, Resized):
         images = [resized(split, representation.size) for split in images]
@@ -284,7 +318,7 @@ def _images(
         train=images[0],
         test=images[1],
         precision=precision,
-        device=_device_of(classifier),
+        device=device,
         seconds=0.0,
     )
 
@@ -301,7 +335,9 @@ def recorded(
     data: LabelledImages, representation: Representation, protocol: Protocol, out: Path, precision: str = "float16"
 ) -> Record | None:
     """The newest record in `out` of this very measurement, if there is one; nothing is computed."""
-    description = taking(representation, data.train.images.shape[1]).description.fitted_to(data.train.fingerprint)
+    description = taking(representation, data.train.images.shape[1]).description
+    if protocol.classifier.needs == "features":
+        description = description.fitted_to(data.train.fingerprint)
     labels = protocol.labels_of(len(data.train.labels), len(np.unique(data.train.labels)))
     wanted = (
         protocol.name, protocol.classifier.name, json.loads(json.dumps(protocol.classifier.settings)), labels,
@@ -331,7 +367,8 @@ def measure(features: Extracted, protocol: Protocol, out: Path | None, command: 
     """Run the protocol on extracted features; the record is added to the folder `out`, if there is one."""
     data = features.data
     check_data(data, protocol)
-    train, test = Features(features.train, data.train.labels), Features(features.test, data.test.labels)
+    train = Features(features.train, data.train.labels, features.network)
+    test = Features(features.test, data.test.labels)
     outcome = protocol.run(train, test)
     record = _record(features, protocol, outcome)
     predictions = _predictions(outcome, data.test.labels)

@@ -54,7 +54,7 @@ def small(key: str, root: object, download: bool) -> LabelledImages:
 
 
 def test_the_table_of_contents() -> None:
-    assert len(rv.__all__) == 22
+    assert len(rv.__all__) == 23
     assert set(rv._CONTENTS) == set(rv.__all__)
     assert set(dir(rv)) == {*rv.__all__, "__version__"}
     for name in rv.__all__:

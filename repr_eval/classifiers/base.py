@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from repr_eval.gan.networks import Discriminator
 from repr_eval.svm.estimator import Matrix
 
 TOL = 1e-3  # relative duality gap of every fit in a protocol
@@ -17,10 +18,14 @@ Fold = tuple[np.ndarray, np.ndarray]  # rows to train on, rows held out
 
 @dataclass(frozen=True)
 class Features:
-    """Features X float [N, D] of a split's images with their labels y int64 [N]."""
+    """Features X float [N, D] of a split's images with their labels y int64 [N]; `Classifier.needs` may ask for others.
+
+    `network` comes with the training images, to a classifier that needs it: the one that is evaluated, as it was given.
+    """
 
     X: Matrix
     y: np.ndarray
+    network: Discriminator | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,8 @@ class Classifier(Protocol):
     name: str  # in records and tables
     setting: str  # what the chosen number is called
     grid: tuple[float, ...] | None  # values to choose from; None for the protocol's own
-    needs: str  # "features", or "images": then X is the images themselves, uint8 [N, S, S, 3]
+    # "features"; "images": X is then the images themselves, uint8 [N, S, S, 3]; or "network": images, and the network.
+    needs: str
 
     @property
     def settings(self) -> dict[str, Any]:

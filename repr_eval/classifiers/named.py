@@ -5,13 +5,21 @@ from collections.abc import Callable
 import torch
 
 from repr_eval.classifiers.base import Classifier, kind_of
+from repr_eval.classifiers.fine_tuned.classifier import FineTuned
 from repr_eval.classifiers.l2svm import L2_SVM
 from repr_eval.classifiers.logistic import LOGISTIC_REGRESSION
 from repr_eval.classifiers.neighbours import NEAREST_NEIGHBOURS, WEIGHTED_NEIGHBOURS
 from repr_eval.classifiers.ridge import RIDGE
 from repr_eval.classifiers.supervised.classifier import supervised_cnn
+from repr_eval.classifiers.supervised.search import PUBLISHED
 
-# (seed, architecture, device) -> the classifier
+
+def _mirrored(arch: str) -> bool:
+    """Whether a data set's images may be mirrored, as its supervised control has it: digits may not."""
+    return arch not in PUBLISHED or PUBLISHED[arch].mirror
+
+
+# (seed, architecture of the data set's supervised control, device) -> the classifier
 CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "svm": lambda seed, arch, device: L2_SVM,
     "knn": lambda seed, arch, device: NEAREST_NEIGHBOURS,
@@ -20,8 +28,11 @@ CLASSIFIERS: dict[str, Callable[[int, str, torch.device], Classifier]] = {
     "ridge": lambda seed, arch, device: RIDGE,
     "cnn": lambda seed, arch, device: supervised_cnn(seed, arch, "published", device),
     "cnn-small": lambda seed, arch, device: supervised_cnn(seed, arch, "small", device),
+    "fine-tuned": lambda seed, arch, device: FineTuned("full", seed, _mirrored(arch)),
+    "fine-tuned-small": lambda seed, arch, device: FineTuned("small", seed, _mirrored(arch)),
 }
 SUPERVISED_CNNS = ("cnn", "cnn-small")
+FINE_TUNED = ("fine-tuned", "fine-tuned-small")
 SETTING_OF = {
     kind_of(classifier): classifier.setting
     for classifier in (L2_SVM, NEAREST_NEIGHBOURS, WEIGHTED_NEIGHBOURS, LOGISTIC_REGRESSION, RIDGE)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from repr_eval.cli import options
-from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, METHODS, NEIGHBOURS, SUPERVISED_CNNS
+from repr_eval.cli.evaluation_options import AVERAGED_VIEWS, FINE_TUNED, METHODS, NEIGHBOURS, SUPERVISED_CNNS
 from repr_eval.datasets import DATASETS, dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
@@ -21,7 +21,26 @@ def check(settings: dict[str, Any], everything: bool = False) -> None:
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: give it --weights pixels")
     if classifier in SUPERVISED_CNNS and views != AVERAGED_VIEWS[0]:
         raise ValueError(f"--classifier {classifier} is trained on the images themselves: leave out --views {views}")
+    if classifier in FINE_TUNED:
+        _check_fine_tuning(settings)
     grid_of(settings)
+
+
+def _check_fine_tuning(settings: dict[str, Any]) -> None:
+    """Raise a ValueError for the first option that does not go with training the network of --weights."""
+    option = f"--classifier {settings['classifier']}"
+    weights, bn, views, layers = (settings.get(name) for name in ("weights", "bn", "views", "layers"))
+    discriminator = f"{option} trains a discriminator: give --weights a .safetensors file, a name from pretrained/ or "
+    if settings["encoder"] is not None:
+        raise ValueError(f"{discriminator}random, and leave out --encoder")
+    if weights in METHODS or (weights and _is_feature_folder(weights)):
+        raise ValueError(f"{discriminator}random; {weights} is none")
+    if bn != "recomputed":
+        raise ValueError(f"{option} takes batch-norm statistics from the labelled images: leave out --bn {bn}")
+    if views != AVERAGED_VIEWS[0]:
+        raise ValueError(f"{option} trains the network on images as they are: leave out --views {views}")
+    if layers is not None:
+        raise ValueError(f"{option} trains the whole network: leave out --layers {layers}")
 
 
 def check_representation(settings: dict[str, Any]) -> None:
@@ -83,13 +102,18 @@ def _check_weights_and_network(settings: dict[str, Any]) -> None:
     if weights in METHODS:
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} has no batch norm; leave it out")
-    elif weights and (Path(weights) / "features.json").is_file():  # representations.feature_folder
+    elif weights and _is_feature_folder(weights):
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} holds features that are made already; leave it out")
     elif not is_untrained(weights):
         find_weights(weights or best())
     elif bn == "running":
         raise ValueError("--bn running: untrained weights have no statistics of their own; use --bn recomputed")
+
+
+def _is_feature_folder(weights: str) -> bool:
+    """As `repr_eval.representations.feature_folder` tells, without torch."""
+    return (Path(weights) / "features.json").is_file()
 
 
 def three_of(name: str, settings: dict[str, Any]) -> tuple[float, float, float] | None:
@@ -115,7 +139,7 @@ def grid_of(settings: dict[str, Any]) -> tuple[float, ...] | None:
         values = tuple(float(part) for part in text.split(","))
     except ValueError as error:
         raise ValueError(f"--C {text!r}: needs numbers separated by commas, such as 1e-4,1e-3") from error
-    numbered = classifier in SUPERVISED_CNNS  # configurations, from 0
+    numbered = classifier in SUPERVISED_CNNS + FINE_TUNED  # configurations, from 0
     if not all((value > 0 or (numbered and value == 0)) and value < float("inf") for value in values):
         raise ValueError(f"--C {text!r}: every value must be {'0 or more' if numbered else 'above 0'} and finite")
     for value in values:

@@ -17,8 +17,9 @@ METHODS = (  # of repr_eval.representations.methods
     "exemplar", "exemplar-small",
 )  # fmt: skip
 # of repr_eval.classifiers.named
-CLASSIFIERS = ("svm", "knn", "weighted-knn", "logistic", "ridge", "cnn", "cnn-small")
+CLASSIFIERS = ("svm", "knn", "weighted-knn", "logistic", "ridge", "cnn", "cnn-small", "fine-tuned", "fine-tuned-small")
 SUPERVISED_CNNS = ("cnn", "cnn-small")  # of these
+FINE_TUNED = ("fine-tuned", "fine-tuned-small")  # of these
 NEIGHBOURS = ("knn", "weighted-knn")  # of these: their setting is a number of neighbours
 AVERAGED_VIEWS = ("single", "mirror", "shifts", "mirror-shifts")  # of repr_eval.representations.averaged_views
 BN_MODES = ("recomputed", "at-hand", "running")  # of repr_eval.representations.batch_norm
@@ -110,10 +111,11 @@ OWN_NETWORK = (
 )  # fmt: skip
 PROTOCOL = (
     click.option("--classifier", type=click.Choice(CLASSIFIERS), default="svm", show_default=True,
-                 help="Classifier trained on the features; cnn, with --weights pixels, is the supervised control."),
+                 help="Classifier trained on the features; cnn, with --weights pixels, is the supervised control, and "
+                 "fine-tuned trains the network of --weights on the labels."),
     click.option("--C", "grid",
                  help="Values that C is chosen from (k for knn and weighted-knn, alpha for ridge, numbers of "
-                 "configurations for cnn), separated by commas. Default: the protocol's."),
+                 "configurations for cnn and fine-tuned), separated by commas. Default: the protocol's."),
     options.seed,
 )  # fmt: skip
 STORING = (

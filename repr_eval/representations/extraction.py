@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from repr_eval.gan.networks import Discriminator
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.batched import Batched
@@ -35,6 +36,7 @@ class Extracted:
     precision: str  # in which they are stored
     device: str  # on which the representation makes them
     seconds: float  # taken to make them, or to find them
+    network: Discriminator | None = None  # for a classifier that needs it: `train` and `test` are then images
 
     def of_layers(self, first: int, last: int) -> "Extracted":
         """The features of layers `first` to `last` alone: views of the same arrays."""

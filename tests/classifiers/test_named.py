@@ -23,6 +23,8 @@ from repr_eval.protocols.svhn import few_labels
         ("logistic", "logistic regression", "C"),
         ("ridge", "ridge", "alpha"),
         ("cnn-small", "supervised CNN", "configuration"),
+        ("fine-tuned", "fine-tuned", "configuration"),
+        ("fine-tuned-small", "fine-tuned", "configuration"),
     ],
 )
 def test_names_kinds_and_settings(name: str, kind: str, setting: str) -> None:

@@ -585,6 +585,24 @@ BAD = [
     (DIGITS + "--encoder nothing.py:f", "nothing.py"),
     (DIGITS + "--weights pixels --pool a", "--pool describes the network of --encoder"),
     (DIGITS + "--encoder x.py:f --mean 1,2", "--mean '1,2': needs three numbers"),
+    ("digits --out {out} --classifier fine-tuned --weights pixels", "trains a discriminator: .*; pixels is none"),
+    ("digits --out {out} --classifier fine-tuned --encoder timm:resnet18", "trains a discriminator: .* --encoder"),
+    (
+        "digits --out {out} --classifier fine-tuned --weights random --bn at-hand",
+        "from the labelled images: leave out --bn at-hand",
+    ),
+    (
+        "digits --out {out} --classifier fine-tuned --weights random --views mirror",
+        "images as they are: leave out --views mirror",
+    ),
+    (
+        "digits --out {out} --classifier fine-tuned --weights random --layers 1-2",
+        "trains the whole network: leave out --layers 1-2",
+    ),
+    (
+        "digits --out {out} --classifier fine-tuned-small --weights random --width 0.02 --C 0,4",
+        r"configuration 4: fine-tuned \(4 configurations, small, unmirrored\) has 0 to 3",
+    ),
     ("digits --out {out} --classifier cnn --weights random", "--classifier cnn is trained on the images themselves"),
     (SVHN + "--all --data-dir {in}/digits", "--all compares everything; leave out --weights"),
     ("svhn --all --out {out} --C 1 --data-dir {in}/digits", "--all compares everything; leave out --C"),

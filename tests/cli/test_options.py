@@ -69,6 +69,7 @@ def test_the_names_that_options_spell_out_are_those_of_the_tables() -> None:
     assert tuple(METHODS) == evaluation_options.METHODS
     assert tuple(named.CLASSIFIERS) == evaluation_options.CLASSIFIERS
     assert named.SUPERVISED_CNNS == evaluation_options.SUPERVISED_CNNS
+    assert named.FINE_TUNED == evaluation_options.FINE_TUNED
     assert BN_MODES == evaluation_options.BN_MODES
     assert tuple(AVERAGED_VIEWS) == evaluation_options.AVERAGED_VIEWS
 

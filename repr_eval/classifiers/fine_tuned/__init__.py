@@ -1,0 +1,1 @@
+"""Fine-tuning: a trained discriminator goes on learning, from the labels at hand."""
