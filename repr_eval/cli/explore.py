@@ -52,4 +52,9 @@ class _Studies(click.Group):
 
 @click.group("explore", cls=_Studies)
 def explore() -> None:
-    """What a generator and a discriminator have learned: pictures, and numbers with controls."""
+    """What a generator and a discriminator have learned: pictures, and numbers with controls.
+
+    \b
+    Example:
+      repr-eval explore --help
+    """

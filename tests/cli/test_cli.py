@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,8 @@ def parse(line: str) -> None:
     """Raises click's UsageError unless `line` is a command with options that exist and values of their kind."""
     program, name, *arguments = shlex.split(line, comments=True)
     assert program == "repr-eval"
-    command_named(name).make_context(name, arguments).close()
+    with suppress(click.exceptions.Exit):  # --help
+        command_named(name).make_context(name, arguments).close()
 
 
 @pytest.mark.parametrize("name", COMMANDS)

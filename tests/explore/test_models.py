@@ -78,7 +78,7 @@ def test_features_are_those_of_the_suite(files: dict[str, Path]) -> None:
 
     models = read_models([str(files["g"]), str(files["d"])])
     images = models.images(models.noise(4, seed=0))
-    expected = from_weights(files["d"], bn="running", progress=False).transform(images)
+    expected = from_weights(files["d"], bn="running").transform(images)
     np.testing.assert_array_equal(models.features(images), expected)
     with pytest.raises(ValueError, match="D's features are needed; give a discriminator's weights too"):
         read_models([str(files["g"])]).features(images)

@@ -232,8 +232,8 @@ def with_nan(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (rename("_05.npy", "_99.spare"), r"_05\.npy \(weights of layer 3\) is missing; --layers 1-2 reads the layers"),
-        (rename("_03.npy", "_99.spare"), r"_03\.npy \(batch-norm gain of layer 2\) is missing; --layers 1-1 reads"),
+        (rename("_05.npy", "_99.spare"), r"_05\.npy \(weights of layer 3\) is missing; the layers before it, 1-2,"),
+        (rename("_03.npy", "_99.spare"), r"_03\.npy \(batch-norm gain of layer 2\) is missing; the layers before it"),
         (rename("_08.npy", "_99.spare"), r"_08\.npy \(weights of the output unit\) is missing$"),
         (rename("_01.npy", "_99.spare"), r"10_discrim_params\.jl_01\.npy, the first array, is missing"),
         (swap(1, 8), r"_01\.npy: is \[208, 1\]; a discriminator starts with \[maps, 3, k, k\]"),
@@ -263,7 +263,7 @@ def with_nan(array: np.ndarray) -> np.ndarray:
         (spoil(8, lambda a: a.T), r"_08\.npy: is \[1, 208\]; .* has \[208, 1\] here \(weights of the output unit\)"),
         (
             lambda jl: shutil.copy(jl.parent / f"{jl.name}_08.npy", jl.parent / f"{jl.name}_09.npy"),
-            r"_09\.npy: dcgan32-svhn at width 0\.05 has only 8 arrays; is --arch right\?",
+            r"_09\.npy: dcgan32-svhn at width 0\.05 has only 8 arrays; is `arch` right\?",
         ),
         (lambda jl: shutil.copy(jl, jl.parent / f"{jl.name}_04.npy"), r"_04\.npy: not a whole \.npy file of numbers"),
     ],

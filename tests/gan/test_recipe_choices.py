@@ -200,7 +200,7 @@ def test_a_run_with_all_of_it_resumes_to_the_bit(tmp_path: Path, precision: str)
     ("choice", "message"),
     [
         ({"rotation_from": "third"}, "rotation_from 'third'; choose own or second"),
-        ({"rotation": 1.0, "rotation_from": "second"}, "rotation_from second: only `contrast` has a second view"),
+        ({"rotation": 1.0, "rotation_from": "second"}, "rotation_from second: only contrast has a second view"),
         ({"n_small_views": 2}, "n_small_views 2: small_views must say how they are made"),
         ({"views": Augmentation(size=24)}, "views of another size: tasks_read must be mean, not last"),
         ({"views": Augmentation(), "r1": 1.0}, "views: consistency and r1 are of the views that the game sees"),

@@ -325,7 +325,7 @@ def test_shipped_weights_are_found_by_name_and_files_by_path(
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(shipped: Path) -> None:
-    with pytest.raises(ValueError, match="'medium'; shipped are other, small; controls and methods: cifar10-svm"):
+    with pytest.raises(ValueError, match="'medium'; shipped are other, small; controls and methods: `help"):
         pretrained.find_weights("medium")
     with pytest.raises(ValueError, match=r"medium\.safetensors: no such weights file"):
         pretrained.find_weights("medium.safetensors")
