@@ -48,8 +48,8 @@ class LabelledImages:
     @cached_property
     def leaked(self) -> int:
         """How many test images are, pixel for pixel, among the training images too."""
-        learned = {image.tobytes() for image in self.train.images}
-        return sum(image.tobytes() in learned for image in self.test.images)
+        learned = set(_digests(self.train.images))
+        return sum(digest in learned for digest in _digests(self.test.images))
 
 
 def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
@@ -62,7 +62,7 @@ def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
         raise ValueError(f"labels are {labels.dtype} {list(labels.shape)}; needed: int [{len(images)}]")
     labels = labels.astype(np.int64)
-    pixels = [hashlib.sha256(image.tobytes()).digest() for image in images]
+    pixels = _digests(images)
     both = [
         hashlib.sha256(digest + int(label).to_bytes(8, "little")).digest()
         for digest, label in zip(pixels, labels, strict=True)
@@ -74,6 +74,11 @@ def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
         fingerprint=_digest([both[i] for i in order]),
         pixel_fingerprint=_digest(sorted(pixels)),
     )
+
+
+def _digests(images: np.ndarray) -> list[bytes]:
+    """The SHA-256 of each image's pixels."""
+    return [hashlib.sha256(image.tobytes()).digest() for image in images]
 
 
 def _digest(digests: list[bytes]) -> str:
