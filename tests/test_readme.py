@@ -58,6 +58,7 @@ def test_the_short_table_wants_each_figure_once() -> None:
 
 # Runs that go on: the test split is looked at once, when they have ended.
 NOT_YET_MEASURED = {"imagenet-contrastive-fast-w0.5", "house-digits-contrastive-fast"}
+TO_DRAW = {"faces64-w0.25"}  # of images that no protocol here measures
 
 
 def test_shipped_files_and_results_are_those_of_the_manifest() -> None:
@@ -70,4 +71,4 @@ def test_shipped_files_and_results_are_those_of_the_manifest() -> None:
         assert weights_hash(network) == model["weights_sha256"]
         assert info.images_seen == model["images_seen"]
         assert model["results"] == results_of(model["weights_sha256"])
-        assert bool(model["results"]) == (name not in NOT_YET_MEASURED)
+        assert bool(model["results"]) == (name not in NOT_YET_MEASURED | TO_DRAW)
