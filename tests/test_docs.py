@@ -50,8 +50,11 @@ def commands(text: str) -> list[str]:
 
 def parse(line: str) -> None:
     """Raise click's UsageError unless `line` is a command whose options exist and fit their type."""
-    _, name, *arguments = shlex.split(line, comments=True)
-    command = main.get_command(click.Context(main), name)
+    _, *arguments = shlex.split(line, comments=True)
+    command: click.Command | None = main
+    while isinstance(command, click.Group):
+        name, *arguments = arguments
+        command = command.get_command(click.Context(command), name)
     if command is None:
         raise click.UsageError(f"no command {name}")
     command.make_context(name, arguments).close()
@@ -159,7 +162,7 @@ def test_commands_parse(path: Path) -> None:
 def test_commands_are_found_and_wrong_ones_are_noticed() -> None:
     text = "```sh\ntorchrun --nproc-per-node 2 -m repr_eval digits \\\n    --draws 3\nmake demo\n```\n"
     assert [" ".join(line.split()) for line in commands(text)] == ["repr-eval digits --draws 3"]
-    for wrong in ("repr-eval digits --drafts 3", "repr-eval digit"):
+    for wrong in ("repr-eval digits --drafts 3", "repr-eval digit", "repr-eval explore walk --n"):
         with pytest.raises(click.UsageError):
             parse(wrong)
     assert len(commands((ROOT / "README.md").read_text(encoding="utf-8"))) >= 5

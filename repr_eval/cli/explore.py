@@ -11,7 +11,11 @@ import click
 from repr_eval.cli import options
 
 # Command -> module and function, imported when it is asked for.
-STUDIES: dict[str, str] = {}
+STUDIES: dict[str, str] = {
+    "walk": "repr_eval.cli.explore_latent:walk",
+    "arithmetic": "repr_eval.cli.explore_latent:arithmetic",
+    "turn": "repr_eval.cli.explore_latent:turn",
+}
 
 weights = click.option(
     "--weights",

@@ -46,8 +46,10 @@ def _as_option(parameter: re.Match[str], options: dict[str, str]) -> str:
 def _options() -> dict[str, str]:
     """The option of every parameter of a command, by the parameter's name."""
     from repr_eval.cli import COMMANDS
+    from repr_eval.cli.explore import STUDIES
 
-    modules = {module for module, _ in (target.split(":") for target in COMMANDS.values())}
+    targets = (*STUDIES.values(), *COMMANDS.values())
+    modules = {module for module, _ in (target.split(":") for target in targets)}
     commands = [
         command
         for module in sorted(modules)

@@ -75,13 +75,22 @@ class Models:
     @torch.no_grad()
     def features(self, images: np.ndarray) -> np.ndarray:
         """D's features float32 [N, D] of images uint8 [N, S, S, 3]: every layer's maps max-pooled to 4x4."""
+        starts = range(0, len(images), BLOCK)
+        return np.concatenate([self._features(to_network(images[s : s + BLOCK], self.device)) for s in starts])
+
+    @torch.no_grad()
+    def features_of_noise(self, z: Tensor) -> np.ndarray:
+        """D's features float32 [N, D] of the images of noise float [N, z_dim], before they become whole levels.
+
+        Nearby vectors of noise differ in them where their rounded images are the same.
+        """
+        starts = range(0, len(z), BLOCK)
+        return np.concatenate([self._features(self.generator(z[s : s + BLOCK].to(self.device))) for s in starts])
+
+    def _features(self, x: Tensor) -> np.ndarray:
         if self.discriminator is None:
             raise ValueError(f"{self.name}: D's features are needed; give a discriminator's weights too")
-        blocks = []
-        for start in range(0, len(images), BLOCK):
-            x = to_network(images[start : start + BLOCK], self.device)
-            blocks.append(torch.cat([pooled(h) for h in self.discriminator.activations(x)], 1).cpu().numpy())
-        return np.concatenate(blocks)
+        return torch.cat([pooled(h) for h in self.discriminator.activations(x)], 1).cpu().numpy()
 
 
 def settled(generator: Generator, z: str, seed: int = 0) -> Generator:

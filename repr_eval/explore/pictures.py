@@ -1,0 +1,60 @@
+"""Rows of small images with words: pictures for people, uint8 [H, W, 3]."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from repr_eval.system.files import replacing
+
+SIDE = 64  # pixels that an image is shown with, at least
+BORDER = 4
+FONT, LINE = 11, 14  # points; pixels of a line of words
+
+
+@dataclass(frozen=True)
+class Row:
+    """Images uint8 [N, S, S, 3] side by side, a title above them, and a caption below each."""
+
+    title: str
+    images: np.ndarray
+    captions: Sequence[str] = ()
+
+
+def enlarged(images: np.ndarray, side: int = SIDE) -> np.ndarray:
+    """Images uint8 [N, S, S, 3] of `side` pixels or more: each pixel repeated a whole number of times."""
+    times = -(-side // images.shape[1])
+    return images.repeat(times, 1).repeat(times, 2)
+
+
+def picture(rows: Sequence[Row]) -> np.ndarray:
+    """The rows one below the other on white: uint8 [H, W, 3]. Titles and captions of "" take no space."""
+    font = ImageFont.load_default(FONT)
+    shown = [enlarged(row.images) for row in rows]
+    widths = [BORDER + len(images) * (images.shape[2] + BORDER) for images in shown]
+    titles = [int(font.getlength(row.title)) + 2 * BORDER for row in rows]
+    heights = [
+        images.shape[1] + BORDER + LINE * (bool(row.title) + any(row.captions))
+        for row, images in zip(rows, shown, strict=True)
+    ]
+    canvas = Image.new("RGB", (max(*widths, *titles), BORDER + sum(heights)), "white")
+    draw, top = ImageDraw.Draw(canvas), BORDER
+    for row, images, height in zip(rows, shown, heights, strict=True):
+        if row.title:
+            draw.text((BORDER, top), row.title, "black", font)
+        side, y = images.shape[1], top + LINE * bool(row.title)
+        for i, image in enumerate(images):
+            x = BORDER + i * (side + BORDER)
+            canvas.paste(Image.fromarray(image), (x, y))
+            if i < len(row.captions):
+                draw.text((x + side // 2, y + side + 1), row.captions[i], "black", font, anchor="ma")
+        top += height
+    return np.asarray(canvas)
+
+
+def save_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write a picture uint8 [H, W, 3] to `path` as a PNG, whole or not at all."""
+    with replacing(path) as partial:
+        Image.fromarray(pixels).save(partial, format="PNG")
