@@ -41,7 +41,7 @@ PROBE = (
 @click.command("walk")
 @options.given(*COMMON)
 @click.option(
-    "--legs", type=click.IntRange(2, 1000), default=10, show_default=True,
+    "--legs", type=click.IntRange(2, 200), default=10, show_default=True,
     help="Random points that the walk leads through, and back to the first; a row of the picture each.",
 )  # fmt: skip
 @click.option(
@@ -62,10 +62,11 @@ def walk(
     weights: tuple[str, ...], z: str | None, seed: int, device: str, out: Path, legs: int, pairs: int,
     data: str | None, data_dir: Path | None,
 ) -> None:  # fmt: skip
-    """Walk from random point to random point of Z: rows of nine steps, a film, and how smooth it is.
+    """Walk through Z: rows, a film, smoothness.
 
-    Straight for uniform noise, on great circles for normal noise. Needs a discriminator, in whose
-    features steps are measured. Writes walk.png, walk.webp and walk.json to --out.
+    From random point to random point, in rows of nine images: straight for uniform noise, on great
+    circles for normal noise. Needs a discriminator, in whose features steps are measured. Writes
+    walk.png, walk.webp and walk.json to --out.
 
     \b
     Example:
@@ -117,7 +118,7 @@ def arithmetic(
     plus: tuple[str, ...], minus: tuple[str, ...], sheet: int, probe: str | None, attribute: str | None,
     data_dir: Path | None,
 ) -> None:  # fmt: skip
-    """Add and subtract means of samples: the numbered contact sheet, then the result of the terms.
+    """Add and subtract means of samples.
 
     Without terms it draws the sheet alone, sheet.png: choose samples there, by their numbers. With
     terms it writes arithmetic.png and arithmetic.json too.
@@ -167,9 +168,10 @@ def turn(
     weights: tuple[str, ...], z: str | None, seed: int, device: str, out: Path, start: str, end: str,
     sheet: int, probe: str | None, attribute: str | None, data_dir: Path | None,
 ) -> None:  # fmt: skip
-    """Turn random samples along the axis from the mean of some samples to the mean of others.
+    """Turn samples along an axis between two poses.
 
-    The numbers are those of the contact sheet that explore arithmetic draws. Writes turn.png,
+    The axis leads from the mean of some samples to the mean of others, by their numbers on the
+    contact sheet that explore arithmetic draws. It is added to random samples. Writes turn.png,
     turn.json and sheet.png to --out.
 
     \b

@@ -15,7 +15,7 @@ import torch
 from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 
-from repr_eval.explore.models import Models
+from repr_eval.explore.models import BLOCK, Models
 from repr_eval.explore.output import save_film, save_grid, save_numbers
 from repr_eval.explore.pictures import enlarged
 from repr_eval.system.random_streams import random_state_for
@@ -160,14 +160,13 @@ def path_length(models: Models, pairs: int, seed: int) -> dict[str, Any]:
     a, b = (models.noise(pairs, seed, index) for index in (2, 3))
     start = torch.from_numpy(random_state_for("explore/walk/path-length", seed).random_sample((pairs, 1)))
     near = between(a, b, torch.cat([start, start + EPSILON], 1), models.z)
-    seen = models.features_of_noise(near.flatten(0, 1)).reshape(pairs, 2, -1)
-    ends = np.stack([models.features_of_noise(z) for z in (a, b)], 1)
-    squares = step_lengths(seen)[:, 0] ** 2 / EPSILON**2
+    squares = _squared_distances(models, near) / EPSILON**2
+    ends = _squared_distances(models, torch.stack([a, b], 1))
     low, high = (
         np.quantile(squares, 0.01, method="lower"),
         np.quantile(squares, 0.99, method="higher"),
     )
-    mean, apart = float(squares.mean()), float((step_lengths(ends) ** 2).mean())
+    mean, apart = float(squares.mean()), float(ends.mean())
     return {
         "mean": mean,
         "trimmed": float(squares[(squares >= low) & (squares <= high)].mean()),
@@ -177,6 +176,16 @@ def path_length(models: Models, pairs: int, seed: int) -> dict[str, Any]:
         "epsilon": EPSILON,
         "distance": "squared Euclidean, D's features; not comparable with published path lengths",
     }
+
+
+def _squared_distances(models: Models, pairs: Tensor) -> np.ndarray:
+    """Squared distances float64 [N] of the images of noise [N, 2, d], of some pairs at a time."""
+    apart = []
+    for some in pairs.split(BLOCK // 2):
+        seen = models.features_of_noise(some.flatten(0, 1)).reshape(len(some), 2, -1)
+        apart.append(step_lengths(seen)[:, 0])
+    squares: np.ndarray = np.concatenate(apart) ** 2
+    return squares
 
 
 def run(
