@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from repr_eval.system.files import naming
+from repr_eval.system.files import naming, reserve
 
 if sys.platform != "win32":
     import fcntl
@@ -158,18 +158,8 @@ def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[
         with naming(path):
             array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
             with open(path, "r+b") as file:
-                _reserve(file.fileno(), os.path.getsize(path))
+                reserve(file.fileno(), os.path.getsize(path))
     except BaseException:
         path.unlink(missing_ok=True)
         raise
     return array
-
-
-def _reserve(file: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file, 0, size)
-        return
-    start = os.lseek(file, 4096, os.SEEK_SET)  # Past the header; macOS has no posix_fallocate.
-    zeros = bytes(1 << 20)
-    while start < size:
-        start += os.write(file, zeros[: size - start])

@@ -5,6 +5,7 @@ the hash of. The settings are written once the features are complete and before 
 is without them.
 """
 
+import errno
 import fcntl
 import hashlib
 import json
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from repr_eval.system.files import replacing, write_text
+from repr_eval.system.files import replacing, reserve, write_text
 from repr_eval.system.ranks import ALONE, Ranks
 
 STALE_SECONDS = 24 * 3600
@@ -59,7 +60,7 @@ def write(
         if ranks.first:
             _remove_stale(folder)
             check_space(folder, settings, shape)
-            np.lib.format.open_memmap(partial, "w+", dtype, shape)
+            _create(partial, dtype, shape)
         ranks.wait()
         with open(partial, "rb") as held:
             fcntl.flock(held, fcntl.LOCK_SH)  # however long `fill` takes before it writes
@@ -80,7 +81,7 @@ def write(
 
 
 def check_space(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) -> None:
-    """OSError unless the disk has room: a memory map on a full disk ends in a signal, not in an error."""
+    """OSError unless the disk has room. It may be gone when `write` takes it: that is an OSError then."""
     folder.mkdir(parents=True, exist_ok=True)
     needed, free = shape[0] * shape[1] * np.dtype(settings["precision"]).itemsize, shutil.disk_usage(folder).free
     if free < needed:
@@ -88,6 +89,22 @@ def check_space(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) 
             f"{folder}: features need {needed / 1e9:.1f} GB and the disk has {free / 1e9:.1f} GB free; "
             "make room, or store them in another folder"
         )
+
+
+def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
+    """An array of zeros whose space on the disk is taken: what others write meanwhile cannot take it away."""
+    np.lib.format.open_memmap(path, "w+", dtype, shape)
+    try:
+        with open(path, "r+b") as file:
+            reserve(file.fileno(), os.path.getsize(path))
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        needed = os.path.getsize(path) / 1e9
+        raise OSError(
+            f"{path.parent}: features need {needed:.1f} GB and the disk has not as much free; make room, or store them "
+            "in another folder"
+        ) from error
 
 
 def _path(folder: Path, settings: dict[str, Any]) -> Path:

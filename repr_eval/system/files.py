@@ -61,6 +61,20 @@ def write_bytes(path: Path, content: bytes) -> None:
         partial.write_bytes(content)
 
 
+def reserve(file: int, size: int) -> None:
+    """Take the disk's space for the first `size` bytes of an open file that is that long; OSError where it is full.
+
+    What a file has no space for is missed by a write through a memory map, and that is a signal (SIGBUS), not an error.
+    """
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file, 0, size)
+        return
+    start = os.lseek(file, 4096, os.SEEK_SET)  # Past the header of a .npy; macOS has no posix_fallocate.
+    zeros = bytes(1 << 20)
+    while start < size:
+        start += os.write(file, zeros[: size - start])
+
+
 def append_line(path: Path, line: str, what: str) -> None:
     """Add a line to `path`, under a lock. If the disk is full, leave the file as it was and raise OSError.
 

@@ -1,5 +1,6 @@
 """Features of a data set: one entry in the store, its key, what an interruption leaves, what is refused."""
 
+import errno
 import json
 import os
 import shutil
@@ -370,3 +371,34 @@ def test_a_disk_that_fills_up_meanwhile_is_an_error_before_anything_is_written(
     assert names(tmp_path) == []
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=5 * 3 * 4))
     assert stored(tmp_path, SETTINGS, (5, 3), source).shape == (5, 3)
+
+
+def test_two_at_once_on_a_disk_for_one_and_a_half_end_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = 128 + 500 * 64 * 4  # of the file: its header and the rows
+    disk = SimpleNamespace(free=3 * size // 2)
+
+    def fallocate(file: int, start: int, length: int) -> None:
+        if length > disk.free:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        disk.free -= length
+
+    def other(out: np.ndarray) -> None:  # both have seen the disk when there was room for either
+        with pytest.raises(OSError, match=rf"^{tmp_path}: features need .* GB and the disk has not as much free; make"):
+            write(tmp_path, SETTINGS | {"bn": "other"}, (500, 64), Source(), lambda array: None)
+        out[:] = 7
+
+    monkeypatch.setattr(os, "posix_fallocate", fallocate)
+    assert (write(tmp_path, SETTINGS, (500, 64), other, lambda array: None) == 7).all()
+    assert names(tmp_path) == [".json", ".npy"]
+    assert disk.free == size // 2
+
+
+def test_the_disk_s_space_is_taken_before_features_are_written(tmp_path: Path) -> None:
+    def taken(out: np.ndarray) -> None:
+        (partial,) = tmp_path.glob(".partial-*")
+        assert partial.stat().st_blocks * 512 >= out.nbytes
+        out[:] = 7
+
+    write(tmp_path, SETTINGS, (5000, 64), taken, lambda array: None)
