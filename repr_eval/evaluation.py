@@ -456,6 +456,7 @@ def _record(features: Extracted, protocol: Protocol, outcome: Outcome) -> Record
         commit=commit(),
         command="",
         facts=_facts(features, protocol),
+        features_sha256=features.sha256,
     )
 
 

@@ -28,6 +28,7 @@ OPTIONAL = (
     "classifier",
     "classifier_settings",
     "facts",
+    "features_sha256",
     "predictions_sha256",
     "more",
 )  # left out of a line where they say nothing
@@ -79,6 +80,7 @@ class Record:
     classifier_settings: dict[str, Any] = field(default_factory=dict)  # beside the chosen one, if there are any
     facts: Facts | None = None  # None in older records; `facts_of` has those of every record
     predictions_sha256: str | None = None  # of what `repr_eval.predictions` stores; None in older records
+    features_sha256: str | None = None  # of the stored rows (`representations.store`); None in older records
     # What else was counted, one number a draw: "balanced_accuracy", in [0, 1]; "top5_correct", of `test_n` images.
     more: dict[str, list[float]] = field(default_factory=dict)
     format: int = FORMAT
@@ -111,8 +113,9 @@ class Record:
             del content["classifier_settings"]
         if self.facts is None:
             del content["facts"]
-        if self.predictions_sha256 is None:
-            del content["predictions_sha256"]
+        for name in ("predictions_sha256", "features_sha256"):
+            if content[name] is None:
+                del content[name]
         if not self.more:
             del content["more"]
         return json.dumps(content, sort_keys=True)
@@ -218,6 +221,10 @@ def _fine(more: object, draws: int, n: object) -> bool:
     )
 
 
+def _is_sha256_or_none(value: object) -> bool:
+    return value is None or (isinstance(value, str) and _SHA256.fullmatch(value) is not None)
+
+
 def _checked(record: Record) -> Record:
     """The record, if its values have the types that tables are made from; else a ValueError."""
     numbers = (int, float)
@@ -235,8 +242,8 @@ def _checked(record: Record) -> Record:
         "C": isinstance(record.C, numbers),
         "classifier": isinstance(record.classifier, str),
         "classifier_settings": isinstance(record.classifier_settings, dict),
-        "predictions_sha256": record.predictions_sha256 is None
-        or (isinstance(record.predictions_sha256, str) and _SHA256.fullmatch(record.predictions_sha256) is not None),
+        "predictions_sha256": _is_sha256_or_none(record.predictions_sha256),
+        "features_sha256": _is_sha256_or_none(record.features_sha256),
         "more": _fine(record.more, len(counts) if isinstance(counts, list) else 0, record.test_n),
         "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
         "test_n": isinstance(record.test_n, int) and record.test_n > 0,

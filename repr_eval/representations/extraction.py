@@ -19,7 +19,7 @@ from repr_eval.gan.networks import Discriminator
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.batched import Batched
-from repr_eval.representations.store import check_space, read, write
+from repr_eval.representations.store import Entry, check_space, read, write
 from repr_eval.system.ranks import ALONE, Ranks
 
 PRECISIONS = ("float16", "float32")
@@ -37,6 +37,7 @@ class Extracted:
     device: str  # on which the representation makes them
     seconds: float  # taken to make them, or to find them
     network: Discriminator | None = None  # for a classifier that needs it: `train` and `test` are then images
+    sha256: str | None = None  # of the stored rows of all layers, as `store.RowHashes.id`; None of what is not stored
 
     def of_layers(self, first: int, last: int) -> "Extracted":
         """The features of layers `first` to `last` alone: views of the same arrays."""
@@ -64,26 +65,27 @@ def extract(
     }  # fmt: skip
     n_train = len(data.train.labels)
     shape = (n_train + len(data.test.labels), description.n_features)
-    X = read(store, settings, shape)
-    if not ranks.broadcast(X is not None):
-        X = _made(representation, data, store, settings, shape, ranks)
-    if X is None:
+    entry = read(store, settings, shape)
+    if not ranks.broadcast(entry is not None):
+        entry = _made(representation, data, store, settings, shape, ranks)
+    if entry is None:
         raise OSError(f"{store}: the first rank has found the features of {data.name} and rank {ranks.number} has not")
     return Extracted(
         data=data,
         description=description,
-        train=X[:n_train],
-        test=X[n_train:],
+        train=entry.rows[:n_train],
+        test=entry.rows[n_train:],
         precision=precision,
         device=str(representation.device),
         seconds=time.perf_counter() - started,
+        sha256=entry.hashes.id,
     )
 
 
 def _made(
     representation: Representation, data: LabelledImages, store: Path, settings: dict[str, Any],
     shape: tuple[int, int], ranks: Ranks,
-) -> np.ndarray:  # fmt: skip
+) -> Entry:  # fmt: skip
     """Fit, transform and store; the stored features of both splits, one after the other."""
     fit: Callable[..., object] = representation.fit
     transform: Callable[..., np.ndarray] = representation.transform

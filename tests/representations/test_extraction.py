@@ -1,8 +1,10 @@
 """Features of a data set: one entry in the store, its key, what an interruption leaves, what is refused."""
 
 import errno
+import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -81,7 +83,12 @@ def test_both_splits_are_one_entry_that_is_made_once(precision: str, tmp_path: P
         assert (extracted.data, extracted.precision, extracted.device) == (data, precision, "cpu")
         assert extracted.seconds > 0
     (path,) = tmp_path.glob("*.json")
-    assert json.loads(path.read_text()) == {
+    content = json.loads(path.read_text())
+    rows = np.concatenate([made.train, made.test])
+    block = hashlib.sha256(rows.tobytes()).hexdigest()
+    assert content.pop("rows_sha256") == {"block_rows": (1 << 22) // rows[0].nbytes, "blocks": [block]}
+    assert made.sha256 == found.sha256 == hashlib.sha256(block.encode()).hexdigest()
+    assert content == {
         "representation": {"x": 1, "seen": data.train.fingerprint}, "train": data.train.fingerprint,
         "test": data.test.fingerprint, "precision": precision, "version": store.VERSION,
     }  # fmt: skip
@@ -283,7 +290,7 @@ class Source:
 def stored(folder: Path, settings: dict[str, Any], shape: tuple[int, int], fill: Callable[..., None]) -> np.ndarray:
     """What `folder` holds, or `fill` makes."""
     found = read(folder, settings, shape)
-    return write(folder, settings, shape, fill, lambda array: None) if found is None else found
+    return (found or write(folder, settings, shape, fill, lambda array: None)).rows
 
 
 def test_what_a_live_process_takes_days_for_is_not_taken_for_what_a_killed_one_left(tmp_path: Path) -> None:
@@ -350,6 +357,56 @@ def test_a_damaged_entry_is_made_again(damage: str, tmp_path: Path) -> None:
     assert source.calls == 1
 
 
+def test_rows_that_the_disk_has_changed_are_noticed_and_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(store, "BLOCK_BYTES", 100)  # 8 rows of 12 bytes
+    stored(tmp_path, SETTINGS, (50, 3), Source())
+    path = tmp_path / f"{key_of(SETTINGS)}.npy"
+    good = path.read_bytes()
+    start = len(good) - 50 * 12
+    changes = {
+        "a bit": good[:-1] + bytes([good[-1] ^ 1]),
+        "a lost page": good[:start] + bytes(96) + good[start + 96 :],
+        "exchanged halves": good[:start] + good[start + 300 :] + good[start : start + 300],
+        "exchanged rows": good[:start] + good[start + 12 : start + 24] + good[start : start + 12] + good[start + 24 :],
+    }  # fmt: skip
+    told = {"a bit": "48 to 49 .*1 of", "a lost page": "0 to 7 .*1 of", "exchanged halves": "0 to 7 .*7 of"}
+    for change, content in changes.items():
+        path.write_bytes(content)
+        caplog.clear()
+        source = Source()
+        np.testing.assert_array_equal(stored(tmp_path, SETTINGS, (50, 3), source).ravel(), 1 + np.arange(150))
+        assert source.calls == 1, change
+        assert re.search(f"rows {told.get(change, '0 to 7')} .*made again", caplog.text), change
+        assert path.read_bytes() == good
+
+
+def test_a_range_of_rows_can_be_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "BLOCK_BYTES", 100)  # 8 rows of 12 bytes
+    rows = np.arange(150, dtype=np.float32).reshape(50, 3)
+    hashes = store.RowHashes.of(rows)
+    assert (hashes.block_rows, len(hashes.blocks)) == (8, 7)
+    assert hashes.blocks[6] == hashlib.sha256(rows[48:].tobytes()).hexdigest()
+    rows[20] = 0
+    assert hashes.changed(rows) == hashes.changed(rows, 20, 21) == hashes.changed(rows, 10, 17) == [range(16, 24)]
+    assert hashes.changed(rows, 0, 16) == hashes.changed(rows, 24) == []
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", '{"rows_sha256": {"block_rows": 0, "blocks": []}}'])
+def test_an_entry_without_its_hashes_is_made_again(content: str, tmp_path: Path) -> None:
+    stored(tmp_path, SETTINGS, (5, 3), Source())
+    path = tmp_path / f"{key_of(SETTINGS)}.json"
+    good = path.read_bytes()
+    path.write_text(content)
+    source = Source()
+    stored(tmp_path, SETTINGS, (5, 3), source)
+    assert (source.calls, path.read_bytes()) == (1, good)
+    path.write_bytes(good.replace(b'"block_rows": ', b'"block_rows": -'))
+    stored(tmp_path, SETTINGS, (5, 3), source)
+    assert (source.calls, path.read_bytes()) == (2, good)
+
+
 def test_an_entry_of_another_shape_or_type_is_made_again(tmp_path: Path) -> None:
     stored(tmp_path, SETTINGS, (5, 3), Source())
     path = tmp_path / f"{key_of(SETTINGS)}.npy"
@@ -390,7 +447,7 @@ def test_two_at_once_on_a_disk_for_one_and_a_half_end_in_one_line(
         out[:] = 7
 
     monkeypatch.setattr(os, "posix_fallocate", fallocate)
-    assert (write(tmp_path, SETTINGS, (500, 64), other, lambda array: None) == 7).all()
+    assert (write(tmp_path, SETTINGS, (500, 64), other, lambda array: None).rows == 7).all()
     assert names(tmp_path) == [".json", ".npy"]
     assert disk.free == size // 2
 
