@@ -9,6 +9,7 @@ import numpy as np
 
 from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
+from repr_eval.images.mat5 import read_mat5
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
@@ -78,25 +79,10 @@ def _download(folder: Path) -> None:
 
 def read_mat(path: Path) -> Split:
     """One .mat file in SVHN's layout (X uint8 [32, 32, 3, N], y uint8 [N, 1] in 1..10) as a split."""
-    from scipy.io import loadmat  # here: a command that finds no files need not wait for it
-    from scipy.io.matlab import MatReadError
-
     try:
-        content = loadmat(path, variable_names=("X", "y"))
-    except (
-        MatReadError,
-        OSError,
-        ValueError,
-        TypeError,
-        NotImplementedError,
-        IndexError,
-        KeyError,
-        EOFError,
-    ) as error:
+        content = read_mat5(path, ("X", "y"))
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not a whole MATLAB v5 file ({error}); remove it and fetch it again") from error
-    except Exception as error:
-        # zlib.error, struct.error and the like: scipy lets them through from a truncated compressed element.
-        raise ValueError(f"{path}: damaged or truncated ({error}); remove it and fetch it again") from error
     if "X" not in content or "y" not in content:
         raise ValueError(
             f"{path}: a .mat file without X and y; SVHN's cropped digits hold X [32, 32, 3, N] and y [N, 1]"
