@@ -60,11 +60,13 @@ def pack(
 
     Rows are in the order of `decode.image_names` (relative POSIX paths, sorted as strings); each is made by the
     rule in `decode`. `workers` processes decode (default: one for every usable core; 1: this one).
-    The same call again goes on from where a killed one was, or, once `out` is finished, only returns its report.
-    If the files or the settings have changed, an unfinished pack is started over, with a warning in the log.
+    The same call again goes on from where a killed one was or, once `out` is finished, hashes its rows and returns its
+    report; of `source`, names and lengths of the files are compared then, not what is in them. If the files or the
+    settings have changed, an unfinished pack is started over, with a warning in the log.
 
     Raises ValueError for a bad argument, a folder without images, and a file that is not a whole image; with
-    `skip_unreadable` such files are left out and listed. FileExistsError where `out` is anything but this pack.
+    `skip_unreadable` such files are left out and listed. FileExistsError where `out` is anything but this pack, or
+    other rows than its sidecar says.
     OSError where a file cannot be read or written; a full disk is noticed before any image is decoded.
     """
     source, out = Path(source), Path(out)
@@ -234,11 +236,24 @@ def _finished(job: _Job, out: Path) -> PackReport:
         raise FileExistsError(
             f"{out}: exists, packed with other {', '.join(changed)}; remove it or choose another name"
         )
-    if out.stat().st_size <= sidecar["count"] * 3 * job.size**2:
-        raise FileExistsError(f"{out}: exists, but is shorter than its sidecar says; remove it")
+    _check_rows(job, out, sidecar)
     del sidecar["format"], sidecar["format_version"]
     skipped = tuple((name, reason) for name, reason in sidecar.pop("skipped"))
     return PackReport(out=out, skipped=skipped, decoded_now=0, **sidecar)
+
+
+def _check_rows(job: _Job, out: Path, sidecar: dict[str, Any]) -> None:
+    """FileExistsError unless `out` holds the rows that were packed."""
+    try:
+        rows = np.lib.format.open_memmap(out, mode="r")
+    except (ValueError, EOFError) as error:
+        raise FileExistsError(f"{out}: exists, but is no whole array ({error}); remove it") from error
+    if (rows.dtype, rows.shape) != (np.dtype(np.uint8), (sidecar.get("count"), job.size, job.size, 3)):
+        raise FileExistsError(
+            f"{out}: exists, but is {rows.dtype} {list(rows.shape)}, which its sidecar does not say; remove it"
+        )
+    if _sha256(rows, job.block_rows) != sidecar.get("sha256"):
+        raise FileExistsError(f"{out}: exists, but its rows are not those that were packed (their SHA-256); remove it")
 
 
 def _unreadable(source: Path, name: str, reason: str) -> ValueError:

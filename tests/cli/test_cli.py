@@ -679,6 +679,9 @@ def test_a_truncated_jpeg_is_named_and_can_be_skipped(spoilt: Path, tmp_path: Pa
     assert "1 images, 1 skipped" in result.stdout
     assert "skipped 1.jpg: " in result.stderr
     assert len(np.load(tmp_path / "a.npy")) == 1
+    claimed = "was there and has that hash; its images have the names and lengths that they had (content unread)"
+    assert claimed not in result.stderr
+    assert claimed in succeed("pack", spoilt / "pictures", tmp_path / "a.npy", "--skip-unreadable").stderr
 
 
 def test_a_real_process_ends_with_one_line_too(spoilt: Path, tmp_path: Path) -> None:

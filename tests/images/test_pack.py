@@ -274,7 +274,33 @@ def test_a_finished_pack_that_was_cut_is_not_passed_off_as_whole(tmp_path: Path)
     plain_images(tmp_path / "set", 3)
     quiet_pack(tmp_path / "set", tmp_path / "out.npy")
     os.truncate(tmp_path / "out.npy", 3 * 4 * 4 * 3)
-    with pytest.raises(FileExistsError, match="shorter than its sidecar says"):
+    with pytest.raises(FileExistsError, match=r"out\.npy: exists, but is no whole array .*; remove it"):
+        quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        (-1, "its rows are not those that were packed"),
+        (128, "its rows are not those that were packed"),
+        (22, "is no whole array|which its sidecar does not say"),  # of "|u1", the type in the header
+    ],
+)
+def test_a_finished_pack_that_was_changed_is_not_passed_off_as_well(tmp_path: Path, where: int, message: str) -> None:
+    plain_images(tmp_path / "set", 3)
+    quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+    content = bytearray((tmp_path / "out.npy").read_bytes())
+    content[where] ^= 1
+    (tmp_path / "out.npy").write_bytes(content)
+    with pytest.raises(FileExistsError, match=rf"out\.npy: exists, but ({message}).*; remove it"):
+        quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+
+
+def test_a_pack_of_other_rows_than_its_sidecar_says_is_refused(tmp_path: Path) -> None:
+    plain_images(tmp_path / "set", 3)
+    quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+    np.save(tmp_path / "out.npy", np.load(tmp_path / "out.npy").reshape(3, 2, 8, 3))
+    with pytest.raises(FileExistsError, match=r"is uint8 \[3, 2, 8, 3\], which its sidecar does not say; remove it"):
         quiet_pack(tmp_path / "set", tmp_path / "out.npy")
 
 
