@@ -96,7 +96,8 @@ OWN_NETWORK = (
                  help="Your network, instead of --weights: module:callable, file.py:callable, a TorchScript, "
                  "torch.export or .onnx file, weights.safetensors@file.py:callable, timm:NAME[:pretrained], "
                  "torchvision:NAME[:pretrained], hub:owner/repo:entry (torch.hub), or "
-                 "hf:NAME[:pooled|:tokens] (transformers)."),
+                 "hf:NAME[:pooled|:tokens] (transformers). All but weights are programs, which run with your rights: "
+                 "name only what you trust."),
     click.option("--pool",
                  help="Layers of your network whose outputs are the features: their names, separated by commas. "
                  "Default: the network's output."),

@@ -1,6 +1,7 @@
 """Networks of the user's own: features known by hand, every kind of SPEC, what is refused, what the key covers."""
 
 import io
+import json
 import linecache
 import os
 import pickle
@@ -11,7 +12,7 @@ import threading
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ from torch import nn
 from repr_eval.representations.base import Representation
 from repr_eval.representations.batched import to_network
 from repr_eval.representations.discriminator import pooled
+from repr_eval.representations.own_network.exported import is_size
 from repr_eval.representations.own_network.identity import weights_sha256
 from repr_eval.representations.own_network.network import FunctionFeatures, Network, arranged, encoder, probe
 from repr_eval.representations.store import key_of
@@ -768,6 +770,77 @@ def test_pickles_inside_an_exported_network_are_refused(folder: Path, tmp_path: 
         with pytest.raises(ValueError, match="in it is a pickle or compiled code, which repr-eval never opens"):
             encoder(str(tmp_path / "network.pt2"))
     assert not mark.exists()
+
+
+def changed_program(source: Path, path: Path, change: Callable[[dict[str, Any]], None]) -> Path:
+    """The torch.export file with another program, which `change` has made of its JSON."""
+    with zipfile.ZipFile(source) as archive:
+        records = {name: archive.read(name) for name in archive.namelist()}
+    (name,) = (name for name in records if name.endswith("models/model.json"))
+    program = json.loads(records[name])
+    change(program)
+    with zipfile.ZipFile(path, "w") as archive:
+        for record, content in records.items():
+            archive.writestr(record, json.dumps(program) if record == name else content)
+    return path
+
+
+def set_everywhere(field: str, value: object) -> Callable[[Any], None]:
+    """Sets a field of that name to a value, wherever the JSON has it."""
+
+    def change(node: Any) -> None:
+        for key, part in node.items() if isinstance(node, dict) else enumerate(node):
+            if key == field:
+                node[key] = value
+            elif isinstance(part, dict | list):
+                change(part)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("expr_str", "__import__('pathlib').Path(MARK).touch()"),
+        ("expr_str", "Symbol('s77', cls=__import__('pathlib').Path(MARK).touch())"),
+        ("expr_str", "Pow(Integer(9), Pow(Integer(9), Integer(9)))"),
+        ("guards_code", ["__import__('pathlib').Path(MARK).touch() or True"]),
+        ("target", "torch.os.system"),
+        ("target", "torch.hub.load"),
+        ("target", "torch.ops.load_library"),
+        ("target", "torch.ops.aten.from_file.default"),
+        ("target", "_operator.call"),
+        ("name", "x):\n  __import__('pathlib').Path(MARK).touch()\n#"),
+        ("forward_arg_names", ["x=__import__('pathlib').Path(MARK).touch()"]),
+        ("stack_trace", "File 'x', line 1, in forward\r__import__('pathlib').Path(MARK).touch()"),
+        (
+            "in_spec",
+            '[1, {"type": "collections.defaultdict", "context": "{\\"default_factory_module\\": \\"trap\\"}", '
+            '"children_spec": []}]',
+        ),
+    ],
+)
+def test_a_program_that_torch_would_evaluate_is_refused(folder: Path, tmp_path: Path, field: str, value: Any) -> None:
+    mark = tmp_path / "opened"
+    told = json.loads(json.dumps(value).replace("MARK", f"'{mark}'"))
+    path = changed_program(folder / "averages.pt2", tmp_path / "network.pt2", set_everywhere(field, told))
+    with pytest.raises(
+        ValueError, match=rf"^{path}: no program that repr-eval reads: its {field} |it has guards"
+    ) as caught:
+        encoder(str(path))
+    assert "\n" not in str(caught.value)
+    assert not mark.exists()
+
+
+def test_expressions_of_sizes_of_an_exported_network() -> None:
+    batch = "Symbol('s77', positive=True, integer=True)"
+    for fine in (batch, "s0", "Integer(3)", f"Mul(Integer(256), {batch})", f"Pow({batch}, Integer(2))",
+                 f"Add(Integer(-1), FloorDiv({batch}, Integer(2)))"):  # fmt: skip
+        assert is_size(fine), fine
+    for wrong in ("print", "Symbol(s77)", f"{batch}.free_symbols", f"Mul({batch}, [1])", "lambda: 1", "s0 + 1", "(",
+                  "", "Integer('3')", f"Pow({batch}, Integer(9))", "Symbol('a.b')",
+                  "Mul(" * 99 + ")" * 99 + "."):  # fmt: skip
+        assert not is_size(wrong), wrong
 
 
 def test_images_of_the_probe_differ_in_brightness() -> None:

@@ -1,4 +1,9 @@
-"""Networks that files hold: `torch.export` and TorchScript. Pickles are refused unread, on their own or inside."""
+"""Networks that files hold: `torch.export` and TorchScript. Pickles are refused unread, on their own or inside.
+
+Both are programs of torch's operators, and run with the user's rights. What torch would evaluate as Python is refused
+in `torch.export` files (`exported`). TorchScript is compiled by torch and reaches all of its operators: such a program
+can read and write files (`torch.from_file`), fill the memory and run for ever.
+"""
 
 import hashlib
 import io
@@ -11,6 +16,7 @@ from torch import nn
 from torch.export.passes import move_to_device_pass
 
 from repr_eval.representations.own_network.base import NamedNetwork, telling
+from repr_eval.representations.own_network.exported import check_program
 
 FILES = (".pt2", ".pt", ".pth", ".ts")
 
@@ -53,6 +59,10 @@ def _kind_of(path: Path) -> str:
             raise ValueError(f"{path}: {what}; {instead}")
         with telling(f"{path}: its records cannot be read"):
             unsafe = _unpickled_record(archive)
+        with telling(f"{path}: no program that repr-eval reads"):
+            for name in archive.namelist():
+                if "/models/" in name:
+                    check_program(archive.read(name))
     if unsafe:
         raise ValueError(f"{path}: {unsafe} in it is a pickle or compiled code, which repr-eval never opens")
     return "torch.export"
