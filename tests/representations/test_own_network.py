@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 import torch
 from factories import random_images
+from own_networks import Trap
 from torch import nn
 
 from repr_eval.representations.base import Representation
@@ -725,16 +726,6 @@ def test_specs_and_settings_that_are_refused(folder: Path, tmp_path: Path) -> No
     for settings in ({"pool": ("conv",)}, {"image_size": 32}, {"std": (1.0, 1.0, 1.0)}):
         with pytest.raises(ValueError, match="a function takes images as they are"):
             encoder(f"{folder / 'averages.py'}:features", **settings)
-
-
-class Trap:
-    """Unpickled, it leaves a file."""
-
-    def __init__(self, mark: Path):
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Path.touch, (self.mark,)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

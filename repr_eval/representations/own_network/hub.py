@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from repr_eval.representations.own_network.base import NamedNetwork, telling
+from repr_eval.representations.own_network.cached import tensors_alone
 from repr_eval.representations.own_network.code import made_by
 from repr_eval.representations.own_network.preprocessing import NOT_SAID, of_timm
 
@@ -18,7 +19,8 @@ def from_hub(spec: str, seed: int) -> NamedNetwork:
 
     A SPEC is `hub:WHERE:ENTRY`, with `:pretrained` or `:untrained` after it for entries that have such a parameter.
     WHERE is `owner/repo` on GitHub, `owner/repo@REF` for a branch or tag of it, or a path that begins with `.`, `/` or
-    `~`. torch.hub fetches the repository into its own cache and runs its code, as Python runs any module.
+    `~`. torch.hub fetches the repository into its own cache and runs its code, as Python runs any module. The weights
+    that this code loads are checked as `cached.tensors_alone` says.
     """
     _, _, rest = spec.partition(":")
     where, _, entry = rest.partition(":")
@@ -38,7 +40,7 @@ def from_hub(spec: str, seed: int) -> NamedNetwork:
         # trust_repo: whoever names the repository has decided; torch would ask on the terminal.
         return torch.hub.load(repository, entry, source=source, trust_repo=True, verbose=False, **WEIGHTS[weights])
 
-    with telling(f"encoder {spec}"):
+    with telling(f"encoder {spec}"), tensors_alone():
         made = made_by(build, seed)
     own = [type(part) for part in made.modules()] if isinstance(made, nn.Module) else []
     # hubconf.py is no module that Python remembers: its classes are found by way of their code.

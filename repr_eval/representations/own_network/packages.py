@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from repr_eval.representations.own_network.base import NamedNetwork, imported, near, telling
+from repr_eval.representations.own_network.cached import tensors_alone
 from repr_eval.representations.own_network.code import made_by
 from repr_eval.representations.own_network.preprocessing import NOT_SAID, Preprocessing, of_timm, of_torchvision
 from repr_eval.system.torchvision_import import torchvision_datasets
@@ -38,7 +39,7 @@ def from_package(spec: str, seed: int) -> NamedNetwork:
         backbone = "weights_backbone" in inspect.signature(models.get_model_builder(name)).parameters
         return models.get_model(name, weights=wanted, **{"weights_backbone": None} if backbone else {})
 
-    with telling(f"encoder {spec}"):
+    with telling(f"encoder {spec}"), tensors_alone():
         made = made_by(build, seed)
         preprocessing = _preprocessing(package, models, name, weights, made)
     return NamedNetwork(
