@@ -23,6 +23,7 @@ COMMANDS = {
     "layers": "repr_eval.cli.evaluation:layers",
     "measures": "repr_eval.cli.measures:measures",
     "table": "repr_eval.cli.report:table",
+    "report": "repr_eval.cli.report:report",
     "compare": "repr_eval.cli.comparison:compare",
     "rank": "repr_eval.cli.comparison:rank",
     "classes": "repr_eval.cli.comparison:classes",

@@ -1,4 +1,7 @@
-"""Commands that report: table, doctor, make-digits. Each imports its work when it runs: `table` needs no torch."""
+"""Commands that report: table, report, doctor, make-digits.
+
+Each imports its work when it runs: the first two need no torch.
+"""
 
 from pathlib import Path
 
@@ -26,6 +29,36 @@ def table(out: Path) -> None:
         click.echo(path)
         if path.suffix == ".md":
             click.echo("\n" + path.read_text(encoding="utf-8"))
+
+
+@click.command("report")
+@options.out
+@click.option(
+    "--run",
+    "runs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of a training run: its losses and samples are shown. Repeatable.",
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    help="Another folder of records: which numbers agree within their intervals.",
+)
+def report(out: Path, runs: tuple[Path, ...], compare: Path | None) -> None:
+    """Write one HTML page of all records: charts, a table, and the evidence of every number.
+
+    The page, report.html in --out, is one file that loads nothing: it can be mailed.
+
+    \b
+    Example:
+      repr-eval report --out results --run runs/gan
+    """
+    from repr_eval.comparison.for_page import extras_of
+    from repr_eval.reporting.page.write import write_page
+
+    path = write_page(out, runs=runs, compare=compare, extras=extras_of(out))
+    click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @click.command("doctor")

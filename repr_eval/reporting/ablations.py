@@ -131,6 +131,19 @@ def panels_of_study(study: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
     return [(title, list(rows)) for title, rows in groupby(sorted(study, key=words), words)]
 
 
+def named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
+    """Each group with what to call it: its method, and what else tells it from others of that method."""
+    groups = [[line for line in rows if line.group == number] for number in dict.fromkeys(line.group for line in rows)]
+    names = [group[0].row.method.lstrip("_") for group in groups]
+    for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
+        values = [getattr(group[0].row, column) for group in groups]
+        names = [
+            f"{name}, {words}{value}" if len({v for n, v in zip(names, values, strict=True) if n == name}) > 1 else name
+            for name, value in zip(names, values, strict=True)
+        ]
+    return list(zip(names, groups, strict=True))
+
+
 def to_markdown(study: list[StudyRow]) -> str:
     """A study as Markdown, a section for every protocol, data set and number of labels; rates in percent."""
     differ = any(line.difference is not None for line in study)

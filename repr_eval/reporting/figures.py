@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from repr_eval.records import L2_SVM_NAME
-from repr_eval.reporting.ablations import StudyRow, panels_of_study
+from repr_eval.reporting.ablations import StudyRow, named_groups, panels_of_study
 from repr_eval.reporting.methods import Compared, panels_of_lines
 from repr_eval.reporting.render import one_line
 from repr_eval.system.files import replacing
@@ -66,7 +66,7 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
     panels = panels_of_study(study)
     figure = Figure(figsize=(8.0 * len(panels), 6.4), layout="constrained")
     for axes, (title, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
-        for position, (name, group) in enumerate(_named_groups(rows)):
+        for position, (name, group) in enumerate(named_groups(rows)):
             _plot_lines(axes, group, f"C{position % 10}", name)
         last = max(line.last_layer or 1 for line in rows)
         axes.set(
@@ -78,19 +78,6 @@ def layers_figure(study: list[StudyRow]) -> "Figure":
         axes.grid(alpha=0.3)
         axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.1))
     return figure
-
-
-def _named_groups(rows: list[StudyRow]) -> list[tuple[str, list[StudyRow]]]:
-    """Each group with what to call it: its method, and what else tells it from others of that method."""
-    groups = [[line for line in rows if line.group == number] for number in dict.fromkeys(line.group for line in rows)]
-    names = [group[0].row.method.lstrip("_") for group in groups]
-    for column, words in (("trained_on", "trained on "), ("bn", "bn "), ("seed", "seed "), ("record", "record ")):
-        values = [getattr(group[0].row, column) for group in groups]
-        names = [
-            f"{name}, {words}{value}" if len({v for n, v in zip(names, values, strict=True) if n == name}) > 1 else name
-            for name, value in zip(names, values, strict=True)
-        ]
-    return list(zip(names, groups, strict=True))
 
 
 def _plot_lines(axes: "Axes", rows: list[StudyRow], colour: str, name: str) -> None:

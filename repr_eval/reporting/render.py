@@ -47,7 +47,7 @@ def to_csv(columns: Sequence[Column], rows: Iterable[Any]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([one_line(column.name) for column in columns])
-    writer.writerows([[_csv_cell(column.value(row)) for column in columns] for row in rows])
+    writer.writerows([[csv_cell(column.value(row)) for column in columns] for row in rows])
     return text.getvalue()
 
 
@@ -100,7 +100,8 @@ def _is_empty(value: object) -> bool:
     return value is None or (isinstance(value, float) and value != value)
 
 
-def _csv_cell(value: object) -> object:
+def csv_cell(value: object) -> object:
+    """What CSV holds of a value: floats to six digits, "" for None and NaN, texts in one line."""
     if _is_empty(value):
         return ""
     if isinstance(value, float):

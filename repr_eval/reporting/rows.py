@@ -174,11 +174,16 @@ def identity(record: Record, without: tuple[str, ...] = ()) -> list[Any]:
     ]  # fmt: skip
 
 
+def identity_key(record: Record) -> str:
+    """`identity` as one text."""
+    return json.dumps(identity(record), sort_keys=True)
+
+
 def newest(records: list[Record]) -> list[Record]:
     """The newest record of every measurement, oldest first."""
     by_identity: dict[str, Record] = {}
     for record in records:
-        key = json.dumps(identity(record), sort_keys=True)
+        key = identity_key(record)
         by_identity.pop(key, None)  # so that it stands where the newest does
         by_identity[key] = record
     return list(by_identity.values())
