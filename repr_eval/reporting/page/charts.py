@@ -23,6 +23,7 @@ from repr_eval.reporting.render import interval_words
 WIDTH = 480.0  # of the chart of methods, in its own pixels
 ROW = 36.0
 LETTERS = 72  # of a method's name
+DODGE = 9.0  # between dots of one name
 
 
 @dataclass(frozen=True)
@@ -155,21 +156,27 @@ def _point(point: Point, x: Scale, y: Scale, colour: str) -> str:
 def dots_chart(title: str, rows: Sequence[tuple[str, Sequence[Point]]]) -> str:
     """A row of dots for every name: rates in percent along one axis; `Point.x` is the colour's number."""
     edges = [100 * v for _, points in rows for p in points for v in (p.y, p.low, p.high) if v is not None]
-    x, height = Scale.over(edges, 14, WIDTH - 14), 38.0 * len(rows) + 26
+    x = Scale.over(edges, 14, WIDTH - 14)
+    height = sum(_height(points) for _, points in rows) + 26
     parts = []
     for step in x.steps:
         parts.append(line([(x(step), 4), (x(step), height - 20)], class_="rule"))
         parts.append(text(f"{step:g}", x=x(step), y=height - 6, class_="tick middle"))
-    for number, (name, points) in enumerate(rows):
-        y = 38.0 * number + 14
+    y = 14.0
+    for name, points in rows:
         parts.append(text(shortened(name, LETTERS), x=6, y=y, class_="name"))
-        for p in points:
-            colour, px = f"s{int(p.x) % 6}", x(100 * p.y)
-            dot = [element("circle", cx=px, cy=y + 12, r=4.5, class_=f"dot {colour}")]
+        for number, p in enumerate(points):  # below each other, so that no interval hides another
+            colour, px, py = f"s{int(p.x) % 6}", x(100 * p.y), y + 11 + DODGE * number
+            dot = [element("circle", cx=px, cy=py, r=4.0, class_=f"dot {colour}")]
             if p.low is not None and p.high is not None:
-                dot.insert(0, line([(x(100 * p.low), y + 12), (x(100 * p.high), y + 12)], class_=f"line {colour}"))
+                dot.insert(0, line([(x(100 * p.low), py), (x(100 * p.high), py)], class_=f"line {colour}"))
             parts.append(titled(p.words, *dot))
+        y += _height(points)
     return picture((WIDTH, height), title, *parts)
+
+
+def _height(points: Sequence[Point]) -> float:
+    return 27 + DODGE * len(points)
 
 
 def losses_chart(title: str, images_seen: Sequence[float], losses: Mapping[str, Sequence[float]]) -> str:

@@ -3,8 +3,6 @@
 (() => {
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const make = (name, settings) => Object.assign(document.createElement(name), settings);
-  document.documentElement.classList.add("js");
-
   const table = document.getElementById("table");
   const bodies = all(":scope > tbody", table);
   const headings = all("thead th", table);
@@ -14,17 +12,18 @@
     return one.dataset.v ?? one.textContent;
   };
 
-  // Evidence: a button on the method's name, made when the pointer or the keyboard first needs the table's lines.
-  for (const body of bodies) {
-    const evidence = body.rows[1];
-    if (!evidence) continue;
+  // Evidence: a button on the method's name, made when the line is first shown.
+  const prepare = (body) => {
+    if (!body.rows[1] || body.querySelector(".open-it")) return;
     const name = cell(body, 0);
     const button = make("button", { className: "open-it", type: "button", textContent: name.textContent });
     button.setAttribute("aria-expanded", "false");
     button.title = "Show the evidence";
     name.replaceChildren(button);
-  }
+  };
   const open = (body, wanted) => {
+    prepare(body);
+    body.hidden = false;
     const [line, evidence] = body.rows;
     evidence.classList.toggle("open", wanted);
     evidence.querySelector("details").open = wanted;
@@ -66,7 +65,6 @@
     if (body && body.rows[1]) open(body, true);
   };
   addEventListener("hashchange", named);
-  named();
 
   // Sorting: numbers as numbers, empty cells last.
   const sorted = (number, ascending) => {
@@ -78,7 +76,9 @@
       if (x === "" || y === "") return (x === "") - (y === "");
       return sign * (numeric ? parseFloat(x.replaceAll(",", "")) - parseFloat(y.replaceAll(",", "")) : x.localeCompare(y));
     };
-    table.append(...[...bodies].sort(order));
+    bodies.sort(order);
+    table.append(...bodies);
+    filtered();
   };
   headings.forEach((heading, number) => {
     const button = make("button", { type: "button", textContent: heading.textContent });
@@ -91,11 +91,15 @@
     });
   });
 
-  // Filters.
+  // Filters. Of many lines the first are shown until all are asked for: a browser takes long to lay out thousands.
+  let most = 250;
   const controls = document.querySelector(".controls");
   const filters = all("[data-filter]", controls);
   const column = (name) => headings.findIndex((heading) => heading.textContent === name);
   const count = controls.querySelector(".count");
+  const every = make("button", { type: "button", textContent: "Show all" });
+  count.after(every);
+  every.addEventListener("click", () => { most = Infinity; filtered(); });
   const filtered = () => {
     const wanted = filters.map((filter) => [filter.dataset.filter, filter.type === "checkbox" ? filter.checked : filter.value.trim()]);
     const tests = wanted.filter(([, asked]) => asked !== "" && asked !== false).map(([name, asked]) => {
@@ -104,17 +108,23 @@
       const number = column(name);
       return (body) => cell(body, number).textContent === asked;
     });
-    let shown = 0;
+    let found = 0;
     for (const body of bodies) {
-      body.hidden = !tests.every((test) => test(body));
-      shown += !body.hidden;
+      const fits = tests.every((test) => test(body));
+      body.hidden = !fits || found >= most;
+      found += fits;
+      if (!body.hidden) prepare(body);
     }
-    count.textContent = `${shown} of ${bodies.length} lines`;
+    const cut = found > most ? `, the first ${most} of them shown` : "";
+    count.textContent = `${found} of ${bodies.length} lines${cut}`;
+    every.hidden = !cut;
   };
   controls.hidden = false;
   controls.addEventListener("submit", (event) => event.preventDefault());
   filters.forEach((filter) => filter.addEventListener("input", filtered));
   filtered();
+  named();
+  document.documentElement.classList.add("ready");
 
   // Columns.
   const rule = document.head.appendChild(make("style", {}));

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 NAME = "report.html"
 LIMIT = 9_500_000  # bytes of a page
 PICTURES = 2_000_000  # of them, of training runs
-LINE = 2_600  # about the bytes of a line of the table, without its evidence
+SHORT = 420  # about the bytes of a line's evidence where that is left out, and of its tags
 BARS, MORE_BARS = 14, 100  # of a chart of methods, and of the one below it
 
 
@@ -164,7 +164,9 @@ def _with_evidence(
     """Every line with its cells and its evidence as HTML; the newest records' evidence first, while there is room."""
     environment = _environment()
     whole, short = environment.get_template("evidence.html.j2"), environment.get_template("short.html.j2")
-    width, room, told, damaged = len(table.COLUMNS), budget - LINE * len(lines), {}, []
+    cells = [table.cells_of(line) for line in lines]
+    room = budget - sum(SHORT + sum(20 + len(one.words) + len(one.value) for one in row) for row in cells)
+    width, told, damaged = len(table.COLUMNS), {}, []
     measured = [line for line in lines if line.record]
     cut = 0
     for line in sorted(measured, key=lambda one: one.record.time if one.record else "", reverse=True):
@@ -181,13 +183,15 @@ def _with_evidence(
         if not text or len(text) > room:
             room, cut = 0, cut + 1
             text = short.render(e=record, width=width)
-        room -= len(text)
+        else:
+            room -= len(text)
         told[record.id] = Markup(text)
     left_out = damaged
     if cut:
         words = f"For the size of this page, {cut:,} of {len(measured):,} records, the oldest, have no evidence "
         left_out.append(words + "here but their command; records.jsonl holds it.")
-    return [(one, table.cells_of(one), told.get(one.row.record, Markup())) for one in lines], left_out
+    evidence = [told.get(line.row.record, Markup()) for line in lines]
+    return list(zip(lines, cells, evidence, strict=True)), left_out
 
 
 def _confusion(folder: Path, record: Record, extras: Extras) -> Confusion | None:
