@@ -31,6 +31,7 @@ FREE = {"system"}  # anyone may import it; it imports nothing but itself
 ON_TOP = ["doctor", "evaluation", "label_free", "explore", "cli", "__main__"]
 # Within it:
 REPORTING = ["published", "rows", "render", "tables", "methods", "overview", "ablations", "figures", "write"]
+PAGE = ["svg", "words", "charts", "table", "evidence", "agreement", "studies", "training", "write"]  # after all of that
 SVM_MAY_NOT_KNOW = {"images", "gan", "representations"}
 
 
@@ -93,6 +94,16 @@ def test_imports_within_reporting_point_one_way() -> None:
     assert {path.stem for path in (PACKAGE / "reporting").glob("*.py")} == {"__init__", *REPORTING}
 
 
+def test_imports_within_the_page_point_one_way() -> None:
+    for number, name in enumerate(PAGE):
+        source = (PACKAGE / "reporting" / "page" / f"{name}.py").read_text(encoding="utf-8")
+        imported = set(re.findall(r"from repr_eval\.reporting\.page\.(\w+) import", source))
+        for names in re.findall(r"from repr_eval\.reporting\.page import ([\w, ]+)", source):
+            imported |= set(names.split(", "))
+        assert imported <= set(PAGE[:number]), name
+    assert {path.stem for path in (PACKAGE / "reporting" / "page").glob("*.py")} == {"__init__", *PAGE}
+
+
 def test_the_rule_of_imports_can_fail() -> None:
     source = "import repr_eval.svm.rows\ndef f():\n    from repr_eval import reporting, __version__\nfrom . import x\n"
     assert sorted(imports_of(source)) == [".", "__init__", "reporting", "svm"]
@@ -108,7 +119,15 @@ def test_the_rule_of_imports_can_fail() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["records", "predictions", "comparison.pair", "comparison.ranking", *(f"reporting.{name}" for name in REPORTING)],
+    [
+        "records",
+        "predictions",
+        "comparison.pair",
+        "comparison.ranking",
+        "comparison.for_page",
+        "reporting.page.write",
+        *(f"reporting.{name}" for name in REPORTING),
+    ],
 )
 def test_records_and_tables_do_without_torch(module: str) -> None:
     code = f"import sys, repr_eval.{module}; sys.exit('torch' in sys.modules)"

@@ -78,6 +78,10 @@ def test_tables_come_without_torch(tmp_path: Path) -> None:
     assert status == 0
     assert str(tmp_path / "cifar10.md") in text
     assert not names & {"torch", "torchvision", "sklearn", "pandas"}
+    status, text, names = imported_by("report", "--out", str(tmp_path))
+    assert status == 0
+    assert f"wrote {tmp_path / 'report.html'}" in text
+    assert not names & {"torch", "torchvision", "sklearn", "pandas", "matplotlib"}
 
 
 def test_the_benchmark_of_starting_measures_processes() -> None:
