@@ -104,7 +104,7 @@ def dataset_named(key: str) -> Dataset:
 
 
 def load_dataset(
-    spec: str, data_dir: str | Path | None = None, download: bool | None = None, *,
+    spec: str | Path, data_dir: str | Path | None = None, download: bool | None = None, *,
     image_size: int | None = None, test_share: float | None = None, split_seed: int = 0,
 ) -> "LabelledImages":  # fmt: skip
     """The labelled images that `spec` names: a data set of the suite's, or any other images.
@@ -116,6 +116,15 @@ def load_dataset(
     """
     from repr_eval.images.data_dir import DataRoot, data_root
 
+    if not isinstance(spec, str | Path) or not str(spec).strip():
+        raise ValueError(f"spec is {spec!r:.60}; needs a name, a folder or a file")
+    spec = str(spec)
+    if image_size is not None and (type(image_size) is not int or image_size < 1):
+        raise ValueError(f"`image_size` is {image_size!r:.40}; needs a whole number of pixels, 1 or more")
+    if test_share is not None and not isinstance(test_share, float | int):
+        raise ValueError(f"`test_share` is {test_share!r:.40}; needs a number between 0 and 1")
+    if type(split_seed) is not int or split_seed < 0:
+        raise ValueError(f"`split_seed` is {split_seed!r:.40}; needs a whole number, 0 or more")
     row = DATASETS.get(spec)
     if row and (image_size is not None or test_share is not None):
         raise ValueError(f"{spec} has its own size and test images; leave out image_size and test_share")
@@ -127,7 +136,7 @@ def load_dataset(
         return row.load(root, fetch)
     from repr_eval.images.specs import load_spec
 
-    return load_spec(str(spec), root, fetch, image_size, test_share, split_seed)
+    return load_spec(spec, root, fetch, image_size, test_share, split_seed)
 
 
 OWN = re.compile(r"(own|torchvision|hf)-[\w-]+")  # keys of users' own sets (`repr_eval.images.own_data`)

@@ -152,8 +152,11 @@ def evaluate(
 
     Raises ValueError on data of another data set, features that are not finite, classes without images, ...
     """
+    _check_arguments(protocol, classifier, data, layers)
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
+    if out is not None:
+        _make_folder(Path(out))  # before the hours, not after them
     checked = as_representation(representation, protocol.seed, device, views)
     check_layers(checked, layers)  # before the hours, not after them
     folder = Path(store) if store is not None else cache_folder() / "features"
@@ -164,10 +167,37 @@ def evaluate(
         return measure(features, protocol, Path(out) if out is not None else None, command)
 
 
+def _check_arguments(protocol: object, classifier: object, data: object, layers: object) -> None:
+    """Raise a ValueError for an argument of another kind than is needed; None is fine for all but a protocol's own."""
+    if protocol is not None and not isinstance(protocol, Protocol):
+        what = f"the class {protocol.__name__}" if isinstance(protocol, type) else repr(protocol)
+        raise ValueError(f"protocol is {what:.60}; needs an object such as CIFAR10() or AllLabels(data)")
+    methods = all(hasattr(classifier, name) for name in ("select", "test", "needs"))
+    if classifier is not None and (isinstance(classifier, type) or not methods):
+        what = f"the class {classifier.__name__}" if isinstance(classifier, type) else repr(classifier)
+        raise ValueError(f"classifier is {what:.60}; needs an object such as NearestNeighbours()")
+    if data is not None and not isinstance(data, LabelledImages):
+        raise ValueError(f"data is {type(data).__name__}; needs labelled images, as load_dataset gives them")
+    if layers is not None and not (
+        isinstance(layers, tuple) and len(layers) == 2 and all(type(layer) is int for layer in layers)
+    ):
+        raise ValueError(f"layers is {layers!r:.60}; needs (first, last), such as (1, 4)")
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder for results; ValueError where there is something else."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"`out` {folder}: not a folder, and none can be made there ({error.strerror})") from error
+
+
 def as_representation(
     representation: object, seed: int, device: str = "auto", views: str = SINGLE
 ) -> Representation | Given:
     """The representation that a name, a weights file, a function or an object stands for, averaged over `views`."""
+    if representation is None or (isinstance(representation, str | Path) and not str(representation).strip()):
+        raise ValueError(f"representation is {representation!r}; needs a name, a file, a function or an object")
     if isinstance(representation, str | Path):
         named = representation_named(str(representation), seed=seed, device=chosen_device(device))
         return seen_in_views(named, views)
@@ -243,7 +273,7 @@ def _taking(representation: Representation | Given, data: LabelledImages) -> Rep
 
 def extract_features(
     representation: object,
-    data: LabelledImages | str,
+    data: LabelledImages | str | Path,
     out: str | Path | None = None,
     *,
     store: str | Path | None = None,
@@ -261,9 +291,12 @@ def extract_features(
     feature_folder`); such a folder is itself a representation of those images. `seed` is that of names whose features
     depend on one; the other arguments are those of `evaluate`.
     """
+    _check_arguments(None, None, None, layers)
     checked = as_representation(representation, seed, device, views)
     check_layers(checked, layers)
-    labelled = load_dataset(data) if isinstance(data, str) else data
+    labelled = load_dataset(data) if isinstance(data, str | Path) else data
+    if not isinstance(labelled, LabelledImages):
+        raise ValueError(f"data is {type(data).__name__}; needs labelled images, or what load_dataset takes")
     folder = Path(store) if store is not None else cache_folder() / "features"
     features = features_of(labelled, checked, folder, precision, layers)
     if out is not None:

@@ -244,6 +244,17 @@ def test_the_device_of_the_record_is_the_one_used() -> None:
         (lambda: rv.CIFAR10(seed=0.5), "seed 0.5: must be a whole number"),  # type: ignore[arg-type]
         (lambda: rv.evaluate(mine, rv.Digits(), layers=(1, 2)), "layers 1-2: mine has no layers to choose from"),
         (lambda: rv.Digits(grid=()), "grid: holds no value"),
+        (lambda: rv.evaluate(mine, rv.CIFAR10), "protocol is the class CIFAR10; needs an object"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate(mine, "digits"), "protocol is 'digits'; needs an object"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate(mine, rv.Digits(), classifier="knn"), "classifier is 'knn'; needs"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate(mine, rv.Digits(), classifier=rv.L2SVM()), "classifier is L2SVM"),
+        (lambda: rv.evaluate(mine, rv.Digits(), data="digits"), "data is str; needs labelled"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate(mine, rv.Digits(), layers="1-3"), "layers is '1-3'; needs"),  # type: ignore[arg-type]
+        (lambda: rv.evaluate("", rv.Digits()), "representation is ''; needs a name"),
+        (lambda: rv.evaluate(mine, rv.Digits(), out=__file__), "not a folder, and none can be made there"),
+        (lambda: rv.Digits("3"), "per_class is '3'; needs a whole number"),  # type: ignore[arg-type]
+        (lambda: rv.Digits(grid=1e-4), "grid is 0.0001; needs a tuple"),  # type: ignore[arg-type]
+        (lambda: rv.extract(mine, None), "data is NoneType; needs labelled images"),  # type: ignore[arg-type]
         (lambda: rv.evaluate(mine, rv.Digits(per_class=1)), "1 label a class"),
         (lambda: rv.evaluate(mine, rv.Digits(draws=0)), "0 draws: needs at least 1"),
         (

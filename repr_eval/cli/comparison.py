@@ -1,11 +1,12 @@
 """Commands that compare: compare, rank, classes. They need no torch, but for a picture's images."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from repr_eval.cli import one_line, options
+from repr_eval.cli.evaluation_options import SPLITTING
 
 if TYPE_CHECKING:
     from repr_eval.comparison.pair import Comparison
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 @click.argument("ids", metavar="A B [C ...]", nargs=-1)
 @options.out
 @click.option("--data", help="The records' data, where it is a set of your own: for the picture.")
+@options.given(*SPLITTING)
 @options.data_dir
 @click.option(
     "--picture/--no-picture",
@@ -28,6 +30,7 @@ def compare(
     data: str | None,
     data_dir: Path | None,
     picture: bool,
+    **reading: Any,
 ) -> None:
     """Is A better than B? Records of one protocol, on the same draws and test images; several: A
     with each.
@@ -48,7 +51,7 @@ def compare(
     for number, comparison in enumerate(comparisons):
         click.echo("\n" * bool(number) + str(comparison))
     if picture:
-        _pictures(comparisons, out, data, data_dir)
+        _pictures(comparisons, out, data, data_dir, reading)
 
 
 def _pictures(
@@ -56,9 +59,10 @@ def _pictures(
     out: Path,
     spec: str | None,
     data_dir: Path | None,
+    reading: dict[str, Any],
 ) -> None:
     """A picture of each comparison; one line where there is none."""
-    from repr_eval.datasets import load_dataset
+    from repr_eval.datasets import DATASETS, load_dataset
     from repr_eval.records import facts_of
 
     drawn = [one for one in comparisons if one.predictions is not None]
@@ -67,7 +71,12 @@ def _pictures(
         return
     try:
         key = facts_of(drawn[0].a).dataset
-        data = load_dataset(spec or key, data_dir, download=False)
+        if spec is None and key not in DATASETS:
+            raise ValueError(f"{drawn[0].a.dataset['name']} is a set of your own: name it with --data")
+        data = load_dataset(
+            spec or key, data_dir, download=False, image_size=reading["data_size"],
+            test_share=reading["test_share"], split_seed=reading["split_seed"],
+        )  # fmt: skip
         from repr_eval.comparison.picture import write_picture
 
         for one in drawn:

@@ -148,18 +148,19 @@ def evaluate_any(
     from repr_eval.cli import jobs
     from repr_eval.protocols.base import CIFAR10, AllLabels, FewLabels, PerClass
 
+    job = jobs.checked_job(CIFAR10(), settings)  # what is wrong is said before data are read, or fetched
     data = jobs.loaded_any(settings)
     if protocol == "few-labels":
-        jobs.run(FewLabels(labels or FewLabels.labels, draws or FewLabels.draws, data=data), settings, data)
+        jobs.run(FewLabels(labels or FewLabels.labels, draws or FewLabels.draws, data=data), settings, data, job)
     elif protocol == "per-class":
         row = DATASETS.get(data.dataset)
         per_class = labels_per_class or (row.per_class if row else None)
         if per_class is None:
             raise ValueError("--protocol per-class: say how many labels a class, such as --labels-per-class 10")
-        jobs.run(PerClass(per_class, draws or PerClass.draws, data=data), settings, data)
+        jobs.run(PerClass(per_class, draws or PerClass.draws, data=data), settings, data, job)
     else:
         # The published set has its own name for this, under which the paper's figure stands.
-        jobs.run(CIFAR10() if data.dataset == "cifar10" else AllLabels(data), settings, data)
+        jobs.run(CIFAR10() if data.dataset == "cifar10" else AllLabels(data), settings, data, job)
 
 
 @click.command("extract", cls=HeadedCommand, headings=HEADINGS_OF_EXTRACT)

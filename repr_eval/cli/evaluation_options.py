@@ -66,7 +66,7 @@ SPEC_HELP = (
     "and labels; a .csv of path, label and perhaps split; torchvision:NAME, such as torchvision:CIFAR100; "
     "hf:NAME[@REVISION], by the datasets library."
 )
-READING = (
+SPLITTING = (
     click.option("--data-size", type=click.IntRange(1, 4096),
                  help="Side in pixels that images are brought to: the shorter side resized, then the centre. Default: "
                  "their own, if all are square and alike."),
@@ -74,8 +74,8 @@ READING = (
                  help="Share of every class that becomes test images, for data without a split of its own."),
     click.option("--split-seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True,
                  help="Seed of that split."),
-    *DATA,
 )  # fmt: skip
+READING = (*SPLITTING, *DATA)
 ANY_DATA = (click.option("--data", required=True, help=SPEC_HELP), *READING)
 REPRESENTATION = (
     click.option("--weights",

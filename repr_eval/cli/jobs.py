@@ -60,9 +60,7 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
         representation=representation,
-        protocol=replace(
-            protocol, seed=settings["seed"], grid=grid_of(settings), classifier=_classifier(protocol.dataset, settings)
-        ),
+        protocol=_as_asked(protocol, settings),
         out=settings["out"],
         store=store,
         precision=settings["store_as"],
@@ -71,10 +69,27 @@ def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] 
     )
 
 
-def run(protocol: Protocol, settings: dict[str, Any], data: LabelledImages | None = None) -> None:
-    """Evaluate, record, print, and write the tables anew; `data` is loaded, if it is not there yet."""
+def _as_asked(protocol: Protocol, settings: dict[str, Any]) -> Protocol:
+    """The protocol with the seed, grid and classifier that the options ask for."""
+    classifier = _classifier(protocol.dataset, settings)
+    return replace(protocol, seed=settings["seed"], grid=grid_of(settings), classifier=classifier)
+
+
+def checked_job(protocol: Protocol, settings: dict[str, Any]) -> Job:
+    """The job, its layers checked as well: all that can be wrong before there are data."""
     job = job_of(protocol, settings)
     check_layers(job.representation, job.layers)
+    return job
+
+
+def run(
+    protocol: Protocol, settings: dict[str, Any], data: LabelledImages | None = None, job: Job | None = None
+) -> None:
+    """Evaluate, record, print, and write the tables anew; `data` is loaded, if it is not there yet.
+
+    `job` is one of the same settings that was made before the data were there.
+    """
+    job = checked_job(protocol, settings) if job is None else replace(job, protocol=_as_asked(protocol, settings))
     if features := extracted(job, data or loaded(protocol.dataset, settings)):
         result = measure(features, job.protocol, job.out, job.command)
         click.echo(result)

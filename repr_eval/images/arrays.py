@@ -42,14 +42,17 @@ def read_npz(path: Path) -> Source:
 
 
 def _labelled(path: Path, arrays: dict[str, np.ndarray], images: str, labels: str) -> Labelled:
-    return Labelled(coloured(arrays[images], f"{path}: {images}"), texts(arrays[labels], f"{path}: {labels}"))
+    made = Labelled(coloured(arrays[images], f"{path}: {images}"), texts(arrays[labels], f"{path}: {labels}"))
+    if len(made.images) != len(made.labels):
+        raise ValueError(f"{path}: {len(made.images):,} {images} and {len(made.labels):,} {labels}; needs as many")
+    return made
 
 
 def coloured(images: np.ndarray, what: str) -> np.ndarray:
     """Images uint8 [N, H, W, 3], of grey ones [N, H, W] or [N, H, W, 1] too. ValueError on anything else."""
     if images.ndim == 3:
         images = images[..., None]
-    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3) or not images.size:
         shape = f"{images.dtype} {list(images.shape)}"
         raise ValueError(f"{what} is {shape}; needs uint8 [N, S, S, 3], or [N, S, S] of grey")
     return np.repeat(images, 3, 3) if images.shape[3] == 1 else images
@@ -63,4 +66,7 @@ def texts(labels: np.ndarray, what: str) -> list[str]:
         raise ValueError(f"{what} is {labels.dtype} {list(labels.shape)}; needs whole numbers or text [N]")
     if labels.dtype.kind == "b":
         labels = labels.astype(int)
-    return [label.decode() if isinstance(label, bytes) else str(label) for label in labels.tolist()]
+    try:
+        return [label.decode() if isinstance(label, bytes) else str(label) for label in labels.tolist()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{what}: a label is not text in UTF-8 ({error})") from error

@@ -30,13 +30,15 @@ def read_folder(folder: Path, image_size: int | None = None, workers: int | None
         other = PARTS[1 - PARTS.index(has[0])]
         raise ValueError(f"{folder}: has a folder {has[0]}/ and no {other}/; needs both, or class folders alone")
     files = {part: _by_class(folder / part) for part in has} or {"all": _by_class(folder)}
+    others = [name for name in ("val", "valid", "validation") if has and (folder / name).is_dir()]
     paths = {part: [path for path, _ in listed] for part, listed in files.items()}
     images = read_images([path for part in paths.values() for path in part], image_size, folder.name, workers)
     parts, start = {}, 0
     for part, listed in files.items():
         parts[part] = Labelled(images[start : start + len(listed)], [label for _, label in listed])
         start += len(listed)
-    return Source(folder.resolve().name, parts)
+    remark = f"{others[0]}/ is not used" if others else ""
+    return Source(folder.resolve().name, parts, remark=remark)
 
 
 def _by_class(folder: Path) -> list[tuple[Path, str]]:
@@ -44,6 +46,10 @@ def _by_class(folder: Path) -> list[tuple[Path, str]]:
     classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         raise ValueError(f"{folder}: has no class folders; needs {folder.name}/CLASS/IMAGE.png and the like")
+    real: dict[Path, Path] = {}
+    for entry in classes:
+        if (other := real.setdefault(entry.resolve(), entry)) is not entry:
+            raise ValueError(f"{entry} is the same folder as {other}; a class has one folder")
     loose = [entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")]
     if any(path.suffix.lower() in (".png", ".jpg", ".jpeg") for path in loose):
         raise ValueError(f"{loose[0]}: an image beside the class folders, of no class; move it into one")

@@ -62,20 +62,30 @@ def image_names(folder: Path) -> list[str]:
     """The relative POSIX paths of the images anywhere under `folder`, sorted as strings.
 
     An image is a file whose name ends in one of SUFFIXES, in any case. Names that begin with a dot, of files and of
-    folders, are passed over (macOS leaves `._name.JPEG` beside real images). Linked folders are entered.
+    folders, are passed over (macOS leaves `._name.JPEG` beside real images). Linked folders are entered, but not
+    those that lead round.
     Raises ValueError where there is no image, OSError where a folder cannot be listed.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: {'is not a folder' if folder.exists() else 'does not exist'}")
     names = []
     for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        shown = [name for name in folders if not name.startswith(".")]
+        folders[:] = [name for name in shown if not _leads_round(Path(parent, name))]
         prefix = Path(parent).relative_to(folder).as_posix() + "/"
         prefix = "" if prefix == "./" else prefix
         names += [prefix + name for name in files if _is_image_name(name)]
     if not names:
         raise ValueError(f"{folder}: has no images (no file ends in {', '.join(SUFFIXES)}, in any case)")
     return sorted(names)
+
+
+def _leads_round(folder: Path) -> bool:
+    """Whether a folder is a link that leads to one on the way to it: to follow it would go round for ever."""
+    if not folder.is_symlink():
+        return False
+    real = folder.resolve()
+    return any(real == above.resolve() for above in folder.parents)
 
 
 def image_files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ become test images, but at least one stays on each side; a class of one image st
 by a permutation from the random stream "own-data/test-split" with the seed and the number of the class.
 """
 
+import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from repr_eval.system.random_streams import random_state_for
 
 SPLIT_STREAM = "own-data/test-split"
 PARTS = ("train", "test")
+SLUG_BYTES = 60  # a file's name has room for 255 with what tables add
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,9 @@ def data_set(source: Source, test_share: float | None = None, split_seed: int = 
     between the parts, fewer than two classes, and classes that only test images have.
     """
     classes = source.classes or class_order(label for part in source.parts.values() for label in part.labels)
+    for name in classes:
+        if not name.strip() or not name.isprintable():  # such as line ends, and bytes that are no UTF-8
+            raise ValueError(f"{source.name}: the class {name!r} is not printable text; rename it")
     splits = {name: _split(part, classes) for name, part in source.parts.items()}
     remark = source.remark
     if "all" in splits:
@@ -112,8 +117,15 @@ def published(train: Split, test: Split) -> LabelledImages | None:
 
 
 def slug(name: str) -> str:
-    """A name for files and protocols: lower case letters, digits and hyphens; "data" where none is left."""
-    return re.sub(r"[^\w]+|_+", "-", name.lower()).strip("-") or "data"
+    """A name for files and protocols: lower case letters, digits and hyphens; "data" where none is left.
+
+    Of a long name the beginning, and digits of its hash. None ends in "-methods", as a table of another set would.
+    """
+    made = re.sub(r"[^\w]+|_+", "-", name.lower()).strip("-") or "data"
+    if len(made.encode()) > SLUG_BYTES:
+        digits = hashlib.sha256(made.encode()).hexdigest()[:8]
+        made = f"{made.encode()[:SLUG_BYTES].decode(errors='ignore').strip('-')}-{digits}"
+    return f"{made}-data" if made.endswith("-methods") else made
 
 
 def _split(part: Labelled, classes: tuple[str, ...]) -> Split:

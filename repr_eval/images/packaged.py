@@ -7,7 +7,8 @@ as such), and the revision that was read is part of the data set's remark.
 
 import importlib
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,9 +114,9 @@ def read_hugging_face(name: str, image_size: int | None = None) -> Source:
         images, labels = _read(pairs, len(rows), f"{name} {part}", image_size)
         if names:
             classes = tuple(names)
-            labels = [classes[number] if 0 <= number < len(classes) else "-" for number in labels]
-            if "-" in labels:
+            if not all(0 <= number < len(names) for number in labels):
                 raise ValueError(f"hf:{name}: {part} has images without a label")
+            labels = [names[number] for number in labels]
         parts[part] = Labelled(images, [str(value) for value in labels])
     remark = f"by the datasets library, revision {_revision(found['train'], revision)}"
     if test == "validation":
@@ -172,8 +173,7 @@ def _read(pairs: Iterable[tuple[Any, Any]], n: int, what: str, image_size: int |
 
 def _plain(labels: Sequence[Any], what: str) -> list[Any]:
     """Whole numbers as int, text as it is; ValueError on anything else."""
-    convert: Callable[[Any], Any] = lambda label: label if isinstance(label, str) else int(label)  # noqa: E731
     try:
-        return [convert(label) for label in labels]
+        return [label if isinstance(label, str) else operator.index(label) for label in labels]
     except (TypeError, ValueError) as error:
         raise ValueError(f"{what}: labels are {labels[0]!r:.40} and the like; needs one class an image") from error

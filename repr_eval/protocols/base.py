@@ -7,6 +7,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
+import numpy as np
+
 from repr_eval.classifiers.base import Classifier, Features
 from repr_eval.classifiers.l2svm import L2_SVM
 from repr_eval.images.labelled import LabelledImages
@@ -50,6 +52,12 @@ class Protocol(ABC):
             raise ValueError(f"seed {self.seed!r}: must be a whole number")
         if self.seed < 0:
             raise ValueError(f"seed {self.seed} is negative")
+        for name in ("per_class", "labels", "draws"):
+            value = getattr(self, name, 1)
+            if type(value) is not int and not isinstance(value, np.integer):
+                raise ValueError(f"{name} is {value!r:.40}; needs a whole number")
+        if self.grid is not None and not isinstance(self.grid, tuple | list):
+            raise ValueError(f"grid is {self.grid!r:.40}; needs a tuple of numbers, such as (1e-4, 1e-3)")
         if self.grid is not None and not self.grid:
             raise ValueError("grid: holds no value to choose from")
 

@@ -96,6 +96,8 @@ def seen_in_views(representation: Representation, views: str) -> Representation:
         return representation
     if representation.description.settings.get("bn") == "at-hand":
         raise ValueError(f"views {views}: bn at-hand takes statistics of the images at hand; use bn recomputed")
+    if "features" not in dir(representation) and hasattr(representation, "extracted"):
+        raise ValueError(f"`views` {views}: these features are made already; average them when they are extracted")
     if not isinstance(representation, Batched):
         raise ValueError(
             f"views {views}: {representation.description.method} makes no features of a block of images; inherit from "

@@ -46,6 +46,9 @@ def write_features(folder: Path, features: Extracted, command: str) -> None:
     The sidecar comes last, and an old one goes first, so that a folder with one is whole.
     """
     data = features.data
+    maps = [array.filename for array in (features.train, features.test) if isinstance(array, np.memmap)]
+    if any(Path(str(name)).resolve().parent == folder.resolve() for name in maps):
+        raise ValueError(f"{folder}: the features come from this folder; write them to another")
     (folder / SIDECAR).unlink(missing_ok=True)
     arrays = {
         "train_features": features.train,
@@ -90,7 +93,10 @@ class FeatureFolder:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         self.content = _read_sidecar(self.folder / SIDECAR)
-        self.description = _description_from(self.content["description"])
+        try:
+            self.description = _description_from(self.content["description"])
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{self.folder / SIDECAR}: not the sidecar of extracted features ({error})") from error
         self.device = torch.device("cpu")
 
     def fit(self, images: np.ndarray) -> Self:

@@ -145,11 +145,23 @@ def spoil(name: str) -> Callable[[Path], None]:
     def loose(folder: Path) -> None:
         write(folder / "train" / "loose.png", picture(51))
 
+    def same_class(folder: Path) -> None:
+        (folder / "train" / "rosa").symlink_to(folder / "train" / "rose")
+
+    def surrogate(folder: Path) -> None:
+        (folder / "train" / "rose").rename(folder / "train" / "ro\udcffse")
+
+    def newline(folder: Path) -> None:
+        (folder / "train" / "rose").rename(folder / "train" / "ro\nse")
+
     def one_class(folder: Path) -> None:
         for part in ("train", "test"):
             (folder / part / "rose").rename(folder / f"{part}-roses")
 
-    return {f.__name__: f for f in (empty_class, no_test, text, cut, untrained_class, loose, one_class)}[name]
+    damages = (
+        empty_class, no_test, text, cut, untrained_class, loose, one_class, same_class, surrogate, newline,
+    )  # fmt: skip
+    return {damage.__name__: damage for damage in damages}[name]
 
 
 @pytest.mark.parametrize(
@@ -160,6 +172,9 @@ def spoil(name: str) -> Callable[[Path], None]:
         ("text", r"broken.png: cannot be read as an image"),
         ("cut", r"1.png: cannot be read as an image"),
         ("untrained_class", r"no training image is of class 'tulip', which test images have"),
+        ("same_class", r"train/rose is the same folder as .*train/rosa; a class has one folder"),
+        ("surrogate", r"the class 'ro\\udcffse' is not printable text; rename it"),
+        ("newline", r"the class 'ro\\nse' is not printable text; rename it"),
         ("loose", r"loose.png: an image beside the class folders"),
         ("one_class", r"all training images are of class 'Gänseblümchen'; two classes are needed"),
     ],
@@ -174,6 +189,23 @@ def test_sets_too_large_for_memory_are_refused(flowers: Path, monkeypatch: pytes
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 10}[name])
     with pytest.raises(ValueError, match=r"10 images of 8x8 take 0.0 GB .* choose a smaller image_size"):
         load_dataset(str(flowers))
+
+
+def test_links_that_lead_round_are_not_followed(flowers: Path) -> None:
+    before = load_dataset(str(flowers)).train.fingerprint
+    rose, daisy = flowers / "train" / "rose", flowers / "train" / "Gänseblümchen"
+    (rose / "up").symlink_to("..")
+    (rose / "here").symlink_to(".")
+    assert load_dataset(str(flowers)).train.fingerprint == before
+    (rose / "other").symlink_to(daisy)
+    (daisy / "other").symlink_to(rose)
+    assert len(load_dataset(str(flowers)).train.labels) == 12  # each class twice, and no more
+
+
+def test_a_validation_part_is_not_used_and_that_is_told(flowers: Path) -> None:
+    write(flowers / "val" / "rose" / "1.png", picture(60))
+    data = load_dataset(str(flowers))
+    assert (len(data.train.labels), data.remark) == (6, "val/ is not used")
 
 
 # Arrays and lists.
@@ -205,8 +237,11 @@ def test_arrays_without_a_split_and_labels_in_words(tmp_path: Path) -> None:
         ({"images": np.zeros((4, 8, 8), np.uint8), "labels": np.ones(4)}, r"labels is float64 \[4\]; needs whole"),
         (
             {"images": np.zeros((4, 8, 8), np.uint8), "labels": np.arange(3)},
-            r"labels are int64 \[3\]; needed: int \[4\]",
+            "4 images and 3 labels; needs as many",
         ),
+        ({"images": np.zeros((4, 0, 0, 3), np.uint8), "labels": np.arange(4)}, r"uint8 \[4, 0, 0, 3\]; needs uint8"),
+        ({"images": np.zeros((4, 8, 8), np.uint8), "labels": np.array([b"\xff"] * 4)}, "a label is not text in UTF-8"),
+        ({"images": np.zeros((4, 8, 8), np.uint8), "labels": np.array(["", "a"] * 2)}, "the class '' is not printable"),
         ({"images": np.zeros((4, 8, 9), np.uint8), "labels": np.arange(4) % 2}, "images are 9x8; needs square ones"),
         ({"images": np.zeros((4, 8, 8), np.uint8), "labels": np.array([None] * 4)}, "not a .npz archive of plain"),
     ],
@@ -258,6 +293,12 @@ def test_wrong_lists_are_one_line(text: str, message: str, tmp_path: Path) -> No
         ("nowhere", {}, "nowhere: no such data set, folder or file; needs cifar10, svhn, digits, a folder"),
         ("digits", {"image_size": 16}, "digits has its own size and test images; leave out image_size"),
         ("digits", {"test_share": 0.5}, "digits has its own size and test images"),
+        ("", {}, "spec is ''; needs a name, a folder or a file"),
+        (3, {}, "spec is 3; needs a name"),
+        ("x", {"image_size": 0}, "`image_size` is 0; needs a whole number of pixels, 1 or more"),
+        ("x", {"image_size": "64"}, "`image_size` is '64'"),
+        ("x", {"test_share": "0.2"}, r"`test_share` is '0.2'; needs a number between 0 and 1"),
+        ("x", {"split_seed": -1}, "`split_seed` is -1; needs a whole number, 0 or more"),
         ("torchvision:Nothing", {}, "torchvision:Nothing: torchvision has no data set of that name"),
         ("torchvision:CocoDetection", {}, "torchvision:CocoDetection: has no training and test images"),
     ],
@@ -370,6 +411,11 @@ def test_what_the_hub_has_otherwise_is_refused(library: dict[str, Any]) -> None:
     library["train"].features = {"text": object()}
     with pytest.raises(ValueError, match="hf:x: has columns text; needs one of images and one of labels"):
         load_dataset("hf:x")
+    floats = Rows(range(4), names=False)
+    floats[2]["label"] = 0.5
+    library["train"] = floats
+    with pytest.raises(ValueError, match="labels are 0 and the like; needs one class an image"):
+        load_dataset("hf:x")
     unlabelled = Rows(range(4))
     unlabelled[2]["label"] = -1
     library["train"] = unlabelled
@@ -411,6 +457,10 @@ def test_names_make_keys() -> None:
     assert [slug(name) for name in ("My Flowers", "a_b--c/d", "Blüten 7", "///", "<script>")] == [
         "my-flowers", "a-b-c-d", "blüten-7", "data", "script",
     ]  # fmt: skip
+    assert slug("zed-methods") == "zed-methods-data"  # own-zed-methods.md is a table of zed
+    long = [slug(letter * 250) for letter in "Lé猫"]
+    assert all(len(name.encode()) < 75 and has_table(f"own-{name}") for name in long)
+    assert slug("L" * 250) != slug("L" * 251)
     assert not any(f"own-{slug(key)}" in DATASETS for key in DATASETS)
     assert all(has_table(f"own-{slug(name)}") for name in ("My Flowers", "Blüten 7", "///", "../..", "a\nb"))
     assert not any(map(has_table, ("overview", "own-a/b", "own-", "own-..", "own-a\n")))

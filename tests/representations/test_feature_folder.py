@@ -82,10 +82,17 @@ def test_features_of_other_images_are_refused(folder: Path) -> None:
         rv.evaluate(folder, rv.AllLabels(other))
     with pytest.raises(ValueError, match="holds features of handwritten digits, and makes no others"):
         FeatureFolder(folder).transform(DIGITS.test.images)
-    with pytest.raises(ValueError, match="views mirror"):
+    with pytest.raises(ValueError, match="these features are made already; average them when they are extracted"):
         rv.evaluate(folder, FEW, views="mirror")
     with pytest.raises(ValueError, match=r"bn running: .* holds features that are made already"):
         rv.representation(str(folder), bn="running")
+
+
+def test_a_folder_is_not_written_over_itself(folder: Path) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(ValueError, match="the features come from this folder; write them to another"):
+        rv.extract(folder, DIGITS, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def _set(folder: Path) -> Path:
@@ -106,6 +113,7 @@ def _set(folder: Path) -> Path:
         (lambda folder: (folder / "train_features.npy").write_bytes(b"x"), "train_features.npy: not a whole array"),
         (lambda folder: (folder / SIDECAR).write_text("{}"), "features.json: not the sidecar of extracted features"),
         (lambda folder: (folder / SIDECAR).write_text("no"), "features.json: not the sidecar of extracted features"),
+        (lambda folder: _other_layers(folder), "features.json: not the sidecar of extracted features"),
         (lambda folder: _other_format(folder), r"features.json: not the sidecar of .* \(format is 'another'\)"),
     ],
 )
@@ -119,6 +127,12 @@ def _change(path: Path) -> None:
     array = np.load(path)
     array[3, 5] += 1
     np.save(path, array)
+
+
+def _other_layers(folder: Path) -> None:
+    content = json.loads((folder / SIDECAR).read_text())
+    content["description"]["layers"] = [1, 2]
+    (folder / SIDECAR).write_text(json.dumps(content))
 
 
 def _other_format(folder: Path) -> None:
