@@ -15,6 +15,9 @@ STUDIES: dict[str, str] = {
     "walk": "repr_eval.cli.explore_latent:walk",
     "arithmetic": "repr_eval.cli.explore_latent:arithmetic",
     "turn": "repr_eval.cli.explore_latent:turn",
+    "neighbours": "repr_eval.cli.explore_memory:neighbours",
+    "respond": "repr_eval.cli.explore_memory:respond",
+    "deduplicate": "repr_eval.cli.explore_memory:deduplicate",
 }
 
 weights = click.option(

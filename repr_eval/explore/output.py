@@ -25,11 +25,13 @@ def save_film(path: Path, frames: Sequence[np.ndarray], milliseconds: int = FRAM
         )
 
 
-def save_numbers(path: Path, study: str, models: Models, seed: int, command: str, numbers: dict[str, Any]) -> None:
+def save_numbers(
+    path: Path, study: str, models: Models | None, seed: int, command: str, numbers: dict[str, Any]
+) -> None:
     """The numbers of a study with all that made them, as JSON. Rates are fractions, arrays lists."""
     content = {
         "study": study,
-        "models": models.description,
+        "models": models.description if models else None,
         "seed": seed,
         "command": command,
         "commit": commit(),

@@ -54,8 +54,36 @@ def _training_images(name: str, size: int, data_dir: Path | None) -> UnlabelledI
     return UnlabelledImages(data.train.images, f"{data.name}, training images", digest)
 
 
-def read_packed(path: Path, size: int) -> UnlabelledImages:
-    """A packed array uint8 [N, size, size, 3], memory-mapped, described by its sidecar where it has one."""
+def of_test(name: str, data_dir: Path | None = None) -> UnlabelledImages:
+    """The test images of the data set called `name`, a row of `DATASETS`: for a GAN, images never trained on."""
+    data = load_dataset(name, data_dir, download=False)
+    digest = hashlib.sha256(data.test.images.tobytes()).hexdigest()
+    return UnlabelledImages(data.test.images, f"{data.name}, test images", digest)
+
+
+def parted(data: UnlabelledImages, share: float) -> tuple[UnlabelledImages, UnlabelledImages]:
+    """`data` less its last rows, and these: round(N * share) of its N images.
+
+    Raises ValueError unless the share is between 0 and 1 and leaves an image on both sides.
+    """
+    n = round(len(data.images) * share) if 0 < share < 1 else 0
+    if not 0 < n < len(data.images):
+        raise ValueError(
+            f"share {share:g} of {len(data.images):,} images: needs a share between 0 and 1 that leaves images on "
+            "both sides"
+        )
+    first, last = data.images[:-n], data.images[-n:]
+    return (
+        UnlabelledImages(first, f"{data.description}, all but the last {n:,}", sha256_of(first)),
+        UnlabelledImages(last, f"{data.description}, the last {n:,}", sha256_of(last)),
+    )
+
+
+def read_packed(path: Path, size: int | None = None) -> UnlabelledImages:
+    """A packed array uint8 [N, size, size, 3], memory-mapped, described by its sidecar where it has one.
+
+    Of any size where `size` is None.
+    """
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, TokenError) as error:
@@ -63,11 +91,10 @@ def read_packed(path: Path, size: int) -> UnlabelledImages:
     if not isinstance(images, np.ndarray):
         images.close()
         raise ValueError(f"{path}: is an archive of arrays (.npz); needed: one array, as repr-eval pack makes it")
-    if images.dtype != np.uint8 or images.shape[1:] != (size, size, 3):
-        raise ValueError(
-            f"{path}: holds {images.dtype} {list(images.shape)}; needed: uint8 [N, {size}, {size}, 3] "
-            f"(pack the images with `size={size}`)"
-        )
+    side = size or (images.shape[1] if images.ndim == 4 else None)
+    if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
+        needed = f"uint8 [N, {size}, {size}, 3] (pack the images with `size={size}`)" if size else "uint8 [N, S, S, 3]"
+        raise ValueError(f"{path}: holds {images.dtype} {list(images.shape)}; needed: {needed}")
     digest = sha256_of(images)
     sidecar = path.with_suffix(".json")
     if sidecar.is_file():
