@@ -82,7 +82,8 @@ def test_the_measures_of_every_layer_are_those_of_the_features(tmp_path: Path) -
     assert not (tmp_path / "cka.csv").exists()
 
 
-def test_the_line_says_everything_that_identifies_it(tmp_path: Path) -> None:
+def test_the_line_says_everything_that_identifies_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["repr-eval", "measures", "--data", "digits"])  # as if it were started so
     succeed(tmp_path, *NETWORK, "--rows", 300, "--seed", 5, "--store-as", "float32")
     (line,) = (tmp_path / "measures.jsonl").read_text().splitlines()
     content = json.loads(line)
@@ -96,7 +97,7 @@ def test_the_line_says_everything_that_identifies_it(tmp_path: Path) -> None:
     assert {"numpy", "torch", "python"} <= content["versions"].keys()
     assert content["commit"]
     assert content["machine"].endswith("cpu")
-    assert content["command"].startswith("repr-eval ")
+    assert content["command"] == "repr-eval measures --data digits"
     (one,) = files.read(tmp_path)
     assert one.to_line() == line
     assert rows_of(tmp_path / "measures.csv")[0]["measurement"] == one.id
