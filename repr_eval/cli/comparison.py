@@ -1,5 +1,6 @@
 """Commands that compare: compare, rank, classes. They need no torch, but for a picture's images."""
 
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def classes(record: str, out: Path) -> None:
     from repr_eval.comparison.classes import write_classes
 
     written = write_classes(out, record)
-    click.echo(written[0].read_text(encoding="utf-8"))
+    click.echo(unescape(written[0].read_text(encoding="utf-8")))  # a terminal shows letters as they are
     for path in written:
         click.echo(f"wrote {path}", err=True)
 
@@ -125,4 +126,4 @@ def rank(data: str | None, protocol: str | None, out: Path) -> None:
     for path in write_ranking(out, ranked(out, data, protocol)):
         click.echo(path)
         if path.suffix == ".md":
-            click.echo("\n" + path.read_text(encoding="utf-8"))
+            click.echo("\n" + unescape(path.read_text(encoding="utf-8")))

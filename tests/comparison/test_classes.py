@@ -154,7 +154,8 @@ def test_the_command_writes_tables_and_a_picture(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["classes", record.id[:6], "--out", str(tmp_path)])
     assert result.exit_code == 0, result.output
     assert "balanced accuracy 75.00%" in result.stdout
-    assert "| a\\|b | 3 | 50.00 | &#60;script> | 33.33 |" in result.stdout
+    assert "| a\\|b | 3 | 50.00 | <script> | 33.33 |" in result.stdout
+    assert "| &#60;script> |" in (tmp_path / f"classes-{record.id}.md").read_text()
     with open(tmp_path / f"confusion-{record.id}.csv", newline="") as file:
         lines = list(csv.reader(file))
     assert lines == [
