@@ -18,7 +18,9 @@ import pytest
 import torch
 from PIL import Image
 
+import repr_eval as rv
 from repr_eval.classifiers.base import Features
+from repr_eval.datasets import load_dataset
 from repr_eval.gan.pretrained import best, find_weights
 from repr_eval.images import cifar10
 from repr_eval.images.cifar10 import load_cifar10
@@ -28,11 +30,12 @@ from repr_eval.images.pack import pack
 from repr_eval.images.svhn import load_svhn
 from repr_eval.protocols import svhn
 from repr_eval.protocols.cifar10 import all_labels
-from repr_eval.protocols.draws import per_class_draws
+from repr_eval.protocols.draws import per_class_draws, split_off, split_off_share
 from repr_eval.representations.discriminator import from_weights
 from repr_eval.representations.extraction import extract
 from repr_eval.representations.pixels import Pixels
 from repr_eval.system.arrays import digest_of
+from repr_eval.system.random_streams import random_state_for
 
 pytestmark = pytest.mark.real_data
 
@@ -59,6 +62,27 @@ def test_class_folders_are_recognised_as_the_complete_cifar10(cifar: LabelledIma
     assert (cifar.name, cifar.verified, cifar.remark) == ("CIFAR-10", True, "")
     assert np.bincount(cifar.train.labels).tolist() == [5000] * 10
     assert np.bincount(cifar.test.labels).tolist() == [1000] * 10
+
+
+def test_cifar10s_class_folders_through_the_door_for_any_data(
+    cifar: LabelledImages, real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same images in the same order, so the same counts as those of `cifar10-svm`; here with ten labels a class."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    anything = load_dataset(str(real / "cifar10"))
+    assert (anything.name, anything.dataset, anything.verified) == ("CIFAR-10", "cifar10", True)
+    for one, other in ((anything.train, cifar.train), (anything.test, cifar.test)):
+        assert np.array_equal(one.images, other.images)
+        assert np.array_equal(one.labels, other.labels)
+    few = rv.CIFAR10PerClass(10, draws=2)
+    by_name, by_folder = (rv.evaluate("pixels", few, data=data).record for data in (cifar, anything))
+    assert by_folder.test_correct == by_name.test_correct
+    assert by_folder.dataset == by_name.dataset
+    fifths = [
+        split_off(anything.train.labels, 1000, random_state_for("all-labels/1/held-out", 0)),
+        split_off_share(anything.train.labels, 5, random_state_for("all-labels/1/held-out", 0)),
+    ]
+    assert np.array_equal(fifths[0][1], fifths[1][1])  # all-labels/1 and /2 hold out the same images
 
 
 def test_altered_copies_of_cifar10_are_reported_for_what_they_are(cifar: LabelledImages) -> None:
