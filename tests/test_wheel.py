@@ -131,7 +131,7 @@ def test_the_wheel_holds_modules_weights_and_licence(installed: Installed) -> No
     assert {name for name in names if name.endswith(".py")} == MODULES
     size = installed.wheel.stat().st_size
     print(f"{installed.wheel.name}: {size / 1e6:.1f} MB")
-    assert size < 25e6
+    assert size < 40e6  # nearly all of it weights, 1 to 5 MB a network
 
 
 def test_what_runs_is_the_wheel(installed: Installed) -> None:
