@@ -15,9 +15,10 @@ from torch import Tensor
 
 from repr_eval.explore.models import Models
 from repr_eval.explore.output import save_numbers
-from repr_eval.explore.pictures import Row, picture, save_picture
+from repr_eval.explore.pictures import Row, picture
 from repr_eval.explore.probe import Probe, share_as_high
 from repr_eval.explore.sheet import SHEET, contact_sheet, named
+from repr_eval.gan.samples import save_picture
 from repr_eval.system.random_streams import random_state_for
 
 SCALE = 0.25  # of the uniform noise around the result [paper, figure 7]

@@ -9,7 +9,6 @@ import numpy as np
 from PIL import Image
 
 from repr_eval.explore.models import Models
-from repr_eval.gan.samples import grid, save_grid
 from repr_eval.system.files import replacing, write_text
 from repr_eval.system.provenance import commit, versions
 
@@ -39,6 +38,3 @@ def save_numbers(
         "numbers": numbers,
     }
     write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
-
-
-__all__ = ["grid", "save_film", "save_grid", "save_numbers"]

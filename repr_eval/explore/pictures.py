@@ -2,12 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-
-from repr_eval.system.files import replacing
 
 SIDE = 64  # pixels that an image is shown with, at least
 BORDER = 4
@@ -52,9 +49,3 @@ def picture(rows: Sequence[Row]) -> np.ndarray:
                 draw.text((x + side // 2, y + side + 1), row.captions[i], "black", font, anchor="ma")
         top += height
     return np.asarray(canvas)
-
-
-def save_picture(path: Path, pixels: np.ndarray) -> None:
-    """Write a picture uint8 [H, W, 3] to `path` as a PNG, whole or not at all."""
-    with replacing(path) as partial:
-        Image.fromarray(pixels).save(partial, format="PNG")

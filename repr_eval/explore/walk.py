@@ -16,8 +16,9 @@ from sklearn.metrics import pairwise_distances_argmin
 from torch import Tensor
 
 from repr_eval.explore.models import BLOCK, Models
-from repr_eval.explore.output import save_film, save_grid, save_numbers
+from repr_eval.explore.output import save_film, save_numbers
 from repr_eval.explore.pictures import enlarged
+from repr_eval.gan.samples import save_grid
 from repr_eval.system.random_streams import random_state_for
 
 STEPS = 9  # images a row [paper, figure 4]

@@ -39,5 +39,10 @@ def grid(images: np.ndarray, columns: int | None = None, border: int = 2) -> np.
 
 def save_grid(path: Path, images: np.ndarray, columns: int | None = None) -> None:
     """Write `grid(images)` to `path` as a PNG, whole or not at all."""
+    save_picture(path, grid(images, columns))
+
+
+def save_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write a picture uint8 [H, W, 3] to `path` as a PNG, whole or not at all."""
     with replacing(Path(path)) as partial:
-        Image.fromarray(grid(images, columns)).save(partial, format="PNG")
+        Image.fromarray(pixels).save(partial, format="PNG")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.batched import Batched
+from repr_eval.representations.feature_folder import FeatureFolder
 from repr_eval.system.ranks import ALONE, Ranks
 
 SINGLE = "single"
@@ -96,7 +97,7 @@ def seen_in_views(representation: Representation, views: str) -> Representation:
         return representation
     if representation.description.settings.get("bn") == "at-hand":
         raise ValueError(f"views {views}: bn at-hand takes statistics of the images at hand; use bn recomputed")
-    if "features" not in dir(representation) and hasattr(representation, "extracted"):
+    if isinstance(representation, FeatureFolder):
         raise ValueError(f"`views` {views}: these features are made already; average them when they are extracted")
     if not isinstance(representation, Batched):
         raise ValueError(
