@@ -26,6 +26,7 @@ from repr_eval.system.ranks import current
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from repr_eval.gan.start import Start
     from repr_eval.gan.unlabelled import UnlabelledImages
@@ -87,7 +88,7 @@ def train_gan(
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     asked_for = TrainingSettings(
         data=data, data_sha256="", n_images=sys.maxsize, arch=arch, width=width, epochs=epochs, max_steps=max_steps,
-        z_dim=z_dim, z=z, seed=seed, precision=precision, ranks=current().count,
+        z_dim=z_dim, z=z, seed=seed, ranks=current().count,
         recipe=replace(recipe_named(recipe), **chosen), started_from=_started_from(start, out, resume),
     ).resolved()  # fmt: skip
     if start:
@@ -108,6 +109,7 @@ def train_gan(
         data=data_name or unlabelled.description,
         data_sha256=unlabelled.sha256,
         n_images=len(unlabelled.images),
+        precision=_precision(precision, on, out, resume),
     ).resolved()
     if dry_run:
         if current().first:
@@ -134,6 +136,19 @@ def _started_from(start: "Start | None", out: Path, resume: bool) -> dict[str, A
     if start:
         return start.description
     return read_settings(out / SETTINGS).started_from if resume and (out / SETTINGS).exists() else None
+
+
+def _precision(asked: str, device: "torch.device", out: Path, resume: bool) -> str:
+    """The type to compute in; auto is the run's own where a run goes on. Says so where the choice is slow here."""
+    from repr_eval.system.devices import computes_bfloat16
+
+    if asked == "auto" and resume and (out / SETTINGS).exists():
+        asked = read_settings(out / SETTINGS).precision
+    if asked == "auto":
+        return "bf16" if computes_bfloat16(device) else "fp32"
+    if asked == "bf16" and not computes_bfloat16(device):
+        click.echo(f"{device} has no units for bfloat16: 10 to 50 times slower than --precision fp32", err=True)
+    return asked
 
 
 def _train(images: "np.ndarray", settings: TrainingSettings, out: Path, **how: Any) -> None:

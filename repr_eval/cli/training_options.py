@@ -47,8 +47,9 @@ TRAINING = (
                  help="Start from networks twice as wide as those of --from, which compute the same."),
     options.seed,
     options.device,
-    click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True,
-                 help="Type in which the networks compute; weights stay in fp32."),
+    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", show_default=True,
+                 help="Type in which the networks compute; weights stay in fp32. auto: bf16 where the device has units "
+                 "for it; with --resume, the run's own."),
     click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True,
                  help="Run folder."),
     CHECKPOINT_EVERY,

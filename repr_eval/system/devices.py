@@ -1,4 +1,4 @@
-"""Devices by name."""
+"""Devices by name, and the types that they compute fast in."""
 
 from typing import TYPE_CHECKING
 
@@ -23,3 +23,13 @@ def chosen_device(name: str) -> "torch.device":
             f'device {name!r} is not available here ({str(error).splitlines()[0]}); try `device="cpu"`'
         ) from error
     return device
+
+
+def computes_bfloat16(device: "torch.device") -> bool:
+    """Whether `device` has units for bfloat16; without them it is 10 to 50 times slower than float32."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    at_hand = torch.cpu.get_capabilities()
+    return device.type == "cpu" and any(at_hand.get(unit) for unit in ("avx512_bf16", "amx_bf16", "arm_bf16", "bf16"))

@@ -30,6 +30,7 @@ from repr_eval.classifiers.neighbours import NearestNeighbours
 from repr_eval.cli import COMMANDS, jobs, main
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import Discriminator, Generator, initialise
+from repr_eval.gan.settings import read_settings
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.images.house_numbers import write_svhn_layout
 from repr_eval.records import append_record, read_records
@@ -472,6 +473,32 @@ def test_export_and_doctor_and_dry_run_report(job: Path, tmp_path: Path) -> None
     assert (settings["arch"], settings["z_dim"], settings["width"]) == ("dcgan32", 256, 0.5)
     assert (settings["n_images"], settings["total_steps"]) == (1000, 30 * 7)
     assert not (tmp_path / "run").exists()
+
+
+def test_auto_precision_is_what_the_device_has_units_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = tmp_path / "images.npy"
+    np.save(images, np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), dtype=np.uint8))
+    command = ["train-gan", "--data", images, "--out", tmp_path / "run", "--width", 0.02, "--arch", "dcgan32-svhn"]
+    command += ["--batch-size", 4, "--max-steps", 1, "--device", "cpu"]
+
+    def chosen(*options: object) -> tuple[str, str]:
+        result = succeed(*command, *options, "--dry-run")
+        return json.loads(result.stdout)["precision"], result.stderr
+
+    units = {"avx512_bf16": True, "avx2": True}
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: units)
+    assert chosen() == ("bf16", "")
+    assert chosen("--precision", "fp32") == ("fp32", "")
+    units["avx512_bf16"] = False
+    assert chosen() == ("fp32", "")
+    slow = "cpu has no units for bfloat16: 10 to 50 times slower than --precision fp32\n"
+    assert chosen("--precision", "bf16") == ("bf16", slow)
+    # A run that goes on keeps its type.
+    succeed(*command)
+    units["avx512_bf16"] = True
+    command[command.index("--max-steps") + 1] = 2
+    assert "2 of 2 steps" in succeed(*command, "--resume").stdout
+    assert read_settings(tmp_path / "run" / "settings.json").precision == "fp32"
 
 
 def test_a_folder_of_images_is_packed_and_trained_on(tmp_path: Path) -> None:
