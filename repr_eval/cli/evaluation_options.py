@@ -13,7 +13,8 @@ from repr_eval.gan.architectures import ARCHITECTURES
 
 METHODS = (  # of repr_eval.representations.methods
     "pixels", "pixels-zca", "pixels-pca", "kmeans-1600", "kmeans-4800", "kmeans-4800-gain-shape", "kmeans-3layer",
-    "kmeans-3layer-small", "dae", "dae-small", "swwae", "swwae-small", "swwae-dropout", "swwae-dropout-small",
+    "kmeans-3layer-small", "ckn", "ckn-small", "patches", "patches-small",
+    "dae", "dae-small", "swwae", "swwae-small", "swwae-dropout", "swwae-dropout-small",
     "exemplar", "exemplar-small",
 )  # fmt: skip
 # of repr_eval.classifiers.named
@@ -47,8 +48,9 @@ PROTOCOLS = ("all-labels", "per-class", "few-labels")
 LAYERS = click.option("--layers", help="Use only the features of these layers, such as 1-4, or 3. Default: all.")
 ALL = click.option(
     "--all", "everything", is_flag=True,
-    help="Measure every method of the comparison with L2-SVM and kNN (autoencoders and Exemplar CNN at their small "
-    f"size), and the small supervised CNN on {SUPERVISED_DRAWS} draws at most. What --out has recorded is skipped.",
+    help="Measure every method of the comparison with L2-SVM and kNN (autoencoders, Exemplar CNN and patches at their "
+    f"small size), and the small supervised CNN on {SUPERVISED_DRAWS} draws at most. What --out has recorded is "
+    "skipped.",
 )  # fmt: skip
 VIEWS_OPTION = click.option(
     "--views", type=click.Choice(AVERAGED_VIEWS), default=AVERAGED_VIEWS[0], show_default=True,

@@ -45,12 +45,15 @@ def normalised(patches: Tensor) -> Tensor:
     return (patches - mean) / (variance + CONTRAST).sqrt()
 
 
-def whitening(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean [d] and symmetric matrix [d, d] with which (x - mean) W has (nearly) the identity as its covariance."""
+def whitening(patches: Tensor, ridge: float = WHITENING) -> tuple[Tensor, Tensor]:
+    """Mean [d] and symmetric matrix [d, d] with which (x - mean) W has (nearly) the identity as its covariance.
+
+    `ridge` is added to each eigenvalue of the covariance of `patches` [n, d].
+    """
     mean = patches.mean(0)
     centred = (patches - mean).double()
     energies, V = torch.linalg.eigh(centred.T @ centred / (len(patches) - 1))
-    return mean, ((V / (energies + WHITENING).sqrt()) @ V.T).to(patches.dtype)
+    return mean, ((V / (energies + ridge).sqrt()) @ V.T).to(patches.dtype)
 
 
 def kmeans(X: Tensor, k: int, generator: torch.Generator, iterations: int = ITERATIONS) -> Tensor:

@@ -11,8 +11,10 @@ import torch
 from repr_eval.representations.base import Representation
 from repr_eval.representations.dae import denoising_autoencoder
 from repr_eval.representations.exemplar import exemplar_cnn
+from repr_eval.representations.kernel_network import kernel_network
 from repr_eval.representations.kmeans import KMeans
 from repr_eval.representations.kmeans_layers import receptive_fields
+from repr_eval.representations.patches import whitened_patches
 from repr_eval.representations.pixels import Pixels, WhitenedPixels
 from repr_eval.representations.swwae import what_where_autoencoder
 
@@ -26,6 +28,10 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
     "kmeans-4800-gain-shape": lambda seed, device: receptive_fields(seed, device, size="one layer"),
     "kmeans-3layer": lambda seed, device: receptive_fields(seed, device),
     "kmeans-3layer-small": lambda seed, device: receptive_fields(seed, device, size="small"),
+    "ckn": lambda seed, device: kernel_network(seed, device),
+    "ckn-small": lambda seed, device: kernel_network(seed, device, size="small"),
+    "patches": lambda seed, device: whitened_patches(seed, device),
+    "patches-small": lambda seed, device: whitened_patches(seed, device, size="small"),
     "dae": lambda seed, device: denoising_autoencoder(seed, device),
     "dae-small": lambda seed, device: denoising_autoencoder(seed, device, size="small"),
     "swwae": lambda seed, device: what_where_autoencoder(seed, False, device),
@@ -40,6 +46,7 @@ METHODS: dict[str, Callable[[int, torch.device], Representation]] = {
 _ALL = (
     "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
     "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-4800-gain-shape", "kmeans-3layer",
+    "patches-small", "ckn-small", "ckn",
 )  # fmt: skip
 COMPARED: tuple[tuple[str | None, str], ...] = (
     *((weights, by) for weights in _ALL for by in ("svm", "knn")),

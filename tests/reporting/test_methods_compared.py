@@ -189,6 +189,14 @@ def test_published_figures_by_settings() -> None:
     assert counterpart(full, n, KMEANS | {"centroids": 800}, L2_SVM_NAME, True) is None
     assert counterpart(full, n, KMEANS, "kNN", True) is None
     assert counterpart(full, n, {"representation": "exemplar"}, L2_SVM_NAME, True) is None
+    for maps, published in (([256, 1024], 0.82), ([64, 256], 0.775)):
+        row = counterpart(full, n, {"representation": "kernel-network", "maps": maps}, L2_SVM_NAME, True)
+        assert row is not None
+        assert row.accuracy == published
+    assert counterpart(full, n, {"representation": "kernel-network", "maps": [64, 128]}, L2_SVM_NAME, True) is None
+    patches = {"representation": "patches", "patches": 2048, "cells": 6}
+    assert counterpart(full, n, patches, L2_SVM_NAME, True).accuracy == 0.823  # type: ignore[union-attr]
+    assert counterpart(full, n, patches | {"cells": 3}, L2_SVM_NAME, True) is None
     pixels = {"representation": "pixels"}
     supervised = counterpart("svhn/few-labels/1", 1000, pixels, "supervised CNN", True)
     assert supervised is not None

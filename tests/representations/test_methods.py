@@ -25,6 +25,20 @@ def fields(**settings: Any) -> dict[str, Any]:
     return {"representation": "receptive-fields", "patch": 6, "threshold": 0.25, "seed": SEED, **settings}
 
 
+def kernels(**settings: Any) -> dict[str, Any]:
+    return {
+        "representation": "kernel-network", "patch": 3, "sigma": 0.6, "subsampling": [2, 6],
+        "whitening_window": 5, "whitening": 0.01, "inverse": 1e-3, "seed": SEED, **settings,
+    }  # fmt: skip
+
+
+def patches(**settings: Any) -> dict[str, Any]:
+    return {
+        "representation": "patches", "patch": 6, "near": 0.4, "whitening": 1e-3, "block": 5,
+        "stride": 3, "whitened_by": 400_000, "seed": SEED, **settings,
+    }  # fmt: skip
+
+
 def trained(images_seen: int, batch: int) -> dict[str, Any]:
     return {"images_seen": images_seen, "batch": batch, "learning_rate": 1e-3, "precision": "fp32"}
 
@@ -74,6 +88,20 @@ NAMED: dict[str, tuple[str, int, dict[str, Any]]] = {
         "3-layer K-means, learned RF, 800 + 1,600 + 1,600 maps, 16,000 features", 16_000,
         fields(maps=800, fields=16, images=4000, patches=200_000, iterations=25, **THREE_LAYERS),
     ),
+    "ckn": (
+        "2-layer kernel network, 256 + 1,024 maps, 9,216 features", 9216,
+        kernels(maps=[256, 1024], images=10_000, patches=100_000, rounds=10),
+    ),
+    "ckn-small": (
+        "2-layer kernel network, 64 + 256 maps, 2,304 features", 2304,
+        kernels(maps=[64, 256], images=10_000, patches=100_000, rounds=10),
+    ),
+    "patches": (
+        "2,048 whitened patches, 147,456 features", 147_456, patches(patches=2048, cells=6),
+    ),
+    "patches-small": (
+        "1,024 whitened patches, 18,432 features", 18_432, patches(patches=1024, cells=3),
+    ),
     "dae": ("denoising autoencoder, published", 14_336, denoising([128, 256, 512], trained(2_500_000, 128))),
     "dae-small": ("denoising autoencoder, small", 7168, denoising([64, 128, 256], trained(100_000, 64))),
     "swwae": (
@@ -113,7 +141,7 @@ def test_what_is_compared() -> None:
     by_both = {
         "pixels", "pixels-zca", "pixels-pca", "random:0", "random:1", "random:2", None, "dae-small", "swwae-small",
         "swwae-dropout-small", "exemplar-small", "kmeans-1600", "kmeans-4800", "kmeans-4800-gain-shape",
-        "kmeans-3layer",
+        "kmeans-3layer", "patches-small", "ckn-small", "ckn",
     }  # fmt: skip
     assert sorted(COMPARED, key=str) == sorted(
         [(weights, by) for weights in by_both for by in ("svm", "knn")] + [("pixels", "cnn-small")], key=str
