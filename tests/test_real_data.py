@@ -164,6 +164,19 @@ def test_training_on_imagenet_images_survives_a_kill(real: Path, tmp_path: Path)
         assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
 
 
+def test_the_list_of_attributes_goes_with_the_faces(real: Path) -> None:
+    """Every hash of the list is that of its row; a probe by hand is right on most test images of a smile."""
+    from repr_eval.explore.attributes import labelled, read_attributes
+    from repr_eval.explore.models import read_models
+    from repr_eval.explore.probe import fit_probe
+    from repr_eval.gan.unlabelled import read_packed
+
+    data = labelled(read_packed(real / "faces64.npy", 64), read_attributes("faces64"), "smile")
+    assert (len(data.train.labels), len(data.test.labels)) == (372, 160)
+    probe = fit_probe(read_models(["faces64-w0.25"]), data, "smile", seed=0)
+    assert probe.description["test_accuracy"] > 0.7
+
+
 def test_real_images_move_the_discriminator(real: Path, tmp_path: Path) -> None:
     """A few steps on real images lower D's loss from its start at 2 ln 2: the loop learns on real input."""
     from repr_eval.gan.recipes import PAPER

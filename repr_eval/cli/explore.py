@@ -4,11 +4,15 @@ What needs torch is imported once a command runs and its options are checked.
 """
 
 import importlib
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 
 from repr_eval.cli import options
+from repr_eval.cli.wording import as_options
 
 # Command -> module and function, imported when it is asked for.
 STUDIES: dict[str, str] = {
@@ -40,6 +44,19 @@ out = click.option(
     help="Folder of pictures and numbers.",
 )
 COMMON = (weights, z, options.seed, options.device, out)
+
+
+def command_line() -> str:
+    """The command as it was typed, for the JSON beside a picture."""
+    return shlex.join(["repr-eval", *sys.argv[1:]])
+
+
+def tell(lines: Sequence[str], written: Sequence[Path]) -> None:
+    """What a study found, on stdout, in options; which files it wrote, on stderr."""
+    for line in lines:
+        click.echo(as_options(line))
+    for path in written:
+        click.echo(f"wrote {path}", err=True)
 
 
 class _Studies(click.Group):

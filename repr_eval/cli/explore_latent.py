@@ -3,8 +3,6 @@
 What needs torch is imported once a command runs and its options are checked.
 """
 
-import shlex
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.explore import COMMON
-from repr_eval.cli.wording import as_options
+from repr_eval.cli.explore import COMMON, command_line, tell
 from repr_eval.gan.pretrained import find_both
 
 if TYPE_CHECKING:
@@ -35,6 +32,12 @@ PROBE = (
         "such as svhn or a folder of class folders. Needs a discriminator, and --attribute.",
     ),
     click.option("--attribute", metavar="CLASS", help="The class of those images that the probe tells."),
+    click.option(
+        "--labels",
+        metavar="LIST",
+        help="A list of attributes by hand for rows of --probe, then a packed .npy: a JSON file, or faces64, which "
+        "ships and goes with faces64.npy. --attribute is one of it.",
+    ),
 )
 
 
@@ -82,10 +85,10 @@ def walk(
     if data is not None:
         real = unlabelled_images(data, models.generator.arch.image_size, data_dir, cache=out)
     numbers = study.run(
-        models, out, seed, _command(), legs, pairs,
+        models, out, seed, command_line(), legs, pairs,
         real.images if real else None, real.description if real else "",
     )  # fmt: skip
-    _tell(study.in_words(numbers), [out / f"walk.{ending}" for ending in ("png", "webp", "json")])
+    tell(study.in_words(numbers), [out / f"walk.{ending}" for ending in ("png", "webp", "json")])
 
 
 class _InOrder(click.Command):
@@ -116,7 +119,7 @@ class _InOrder(click.Command):
 def arithmetic(
     ctx: click.Context, weights: tuple[str, ...], z: str | None, seed: int, device: str, out: Path,
     plus: tuple[str, ...], minus: tuple[str, ...], sheet: int, probe: str | None, attribute: str | None,
-    data_dir: Path | None,
+    labels: str | None, data_dir: Path | None,
 ) -> None:  # fmt: skip
     """Add and subtract means of samples.
 
@@ -128,10 +131,12 @@ def arithmetic(
       repr-eval explore arithmetic --weights svhn-grey-contrastive
       repr-eval explore arithmetic --weights svhn-grey-contrastive \\
         --plus 3,17,20 --minus 5,9,2 --plus 33,21,8 --probe svhn --attribute 7
+      repr-eval explore arithmetic --weights faces64-w0.25 --plus 3,17,20 --minus 5,9,2 \\
+        --plus 33,21,8 --probe faces64.npy --labels faces64 --attribute smile
     """
     given = {"plus": iter(plus), "minus": iter(minus)}
     signed = [(name, numbers_of(next(given[name]), f"--{name}")) for name in ctx.meta["repr_eval.terms"]]
-    _check_probe(probe, attribute)
+    _check_probe(probe, attribute, labels)
     if probe is not None and not signed:
         raise ValueError("--probe: there is no result to judge; give --plus and --minus")
     from repr_eval.explore import arithmetic as study
@@ -144,10 +149,10 @@ def arithmetic(
         models,
         out,
         seed,
-        _command(),
+        command_line(),
         terms,
         sheet,
-        _probe(models, probe, attribute, data_dir, seed),
+        _probe(models, probe, attribute, labels, data_dir, seed),
     )
     for name, term in signed:
         if len(term) == 1:
@@ -156,7 +161,7 @@ def arithmetic(
                 err=True,
             )
     names = ["sheet.png", "arithmetic.png", "arithmetic.json"] if terms else ["sheet.png"]
-    _tell(study.in_words(numbers) if terms else [], [out / name for name in names])
+    tell(study.in_words(numbers) if terms else [], [out / name for name in names])
 
 
 @click.command("turn")
@@ -166,7 +171,7 @@ def arithmetic(
 @options.given(sheet, *PROBE, options.data_dir)
 def turn(
     weights: tuple[str, ...], z: str | None, seed: int, device: str, out: Path, start: str, end: str,
-    sheet: int, probe: str | None, attribute: str | None, data_dir: Path | None,
+    sheet: int, probe: str | None, attribute: str | None, labels: str | None, data_dir: Path | None,
 ) -> None:  # fmt: skip
     """Turn samples along an axis between two poses.
 
@@ -180,7 +185,7 @@ def turn(
         --probe svhn --attribute 7
     """
     first, last = numbers_of(start, "--from"), numbers_of(end, "--to")
-    _check_probe(probe, attribute)
+    _check_probe(probe, attribute, labels)
     from repr_eval.explore import turn as study
 
     models = _models(weights, z, device, out, discriminator_for="--probe: it judges" if probe else None)
@@ -189,11 +194,11 @@ def turn(
         models,
         out,
         seed,
-        _command(),
+        command_line(),
         first,
         last,
         sheet,
-        _probe(models, probe, attribute, data_dir, seed),
+        _probe(models, probe, attribute, labels, data_dir, seed),
     )
     for name, numbers_of_end in (("from", first), ("to", last)):
         if len(numbers_of_end) == 1:
@@ -201,7 +206,7 @@ def turn(
                 f"note: --{name} {numbers_of_end[0]} is a single vector; the paper takes means of four",
                 err=True,
             )
-    _tell(study.in_words(numbers), [out / name for name in ("turn.png", "turn.json", "sheet.png")])
+    tell(study.in_words(numbers), [out / name for name in ("turn.png", "turn.json", "sheet.png")])
 
 
 def numbers_of(text: str, option: str) -> tuple[int, ...]:
@@ -212,10 +217,19 @@ def numbers_of(text: str, option: str) -> tuple[int, ...]:
         raise ValueError(f"{option} {text!r}: needs numbers of samples such as 3,17,20") from error
 
 
-def _check_probe(probe: str | None, attribute: str | None) -> None:
+def _check_probe(probe: str | None, attribute: str | None, labels: str | None) -> None:
     if (probe is None) != (attribute is None):
         given, missing = ("--probe", "--attribute") if probe is not None else ("--attribute", "--probe")
         raise ValueError(f"{given} needs {missing} too: the images to train on, and the class to tell")
+    if labels is None:
+        return
+    if probe is None:
+        raise ValueError(f"--labels {labels}: needs --probe, the packed .npy whose rows it labels, and --attribute")
+    from repr_eval.explore.attributes import read_attributes
+
+    read_attributes(labels)
+    if not Path(probe).is_file():
+        raise ValueError(f"--probe {probe}: no such file; with --labels it is the packed .npy whose rows are labelled")
 
 
 def _models(weights: Iterable[str], z: str | None, device: str, out: Path, discriminator_for: str | None) -> "Models":
@@ -234,23 +248,18 @@ def _models(weights: Iterable[str], z: str | None, device: str, out: Path, discr
 
 
 def _probe(
-    models: "Models", spec: str | None, attribute: str | None, data_dir: Path | None, seed: int
+    models: "Models", spec: str | None, attribute: str | None, labels: str | None, data_dir: Path | None, seed: int
 ) -> "Probe | None":
     if spec is None or attribute is None:
         return None
     from repr_eval.datasets import DATASETS, load_dataset
+    from repr_eval.explore.attributes import labelled, read_attributes
     from repr_eval.explore.probe import fit_probe
+    from repr_eval.gan.unlabelled import read_packed
 
-    size = None if spec in DATASETS else models.generator.arch.image_size
-    return fit_probe(models, load_dataset(spec, data_dir, download=False, image_size=size), attribute, seed)
-
-
-def _command() -> str:
-    return shlex.join(["repr-eval", *sys.argv[1:]])
-
-
-def _tell(lines: list[str], written: list[Path]) -> None:
-    for line in lines:
-        click.echo(as_options(line))
-    for path in written:
-        click.echo(f"wrote {path}", err=True)
+    size = models.generator.arch.image_size
+    if labels is not None:
+        data = labelled(read_packed(Path(spec), size), read_attributes(labels), attribute)
+    else:
+        data = load_dataset(spec, data_dir, download=False, image_size=None if spec in DATASETS else size)
+    return fit_probe(models, data, attribute, seed)

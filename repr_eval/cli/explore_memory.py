@@ -1,15 +1,12 @@
 """explore neighbours, respond and deduplicate: copies, what D responds to, near duplicates."""
 
-import shlex
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.explore import COMMON
+from repr_eval.cli.explore import COMMON, command_line, tell
 from repr_eval.datasets import DATASETS
 
 if TYPE_CHECKING:
@@ -23,10 +20,6 @@ data = click.option(
     metavar="DATA",
     help="Images: a packed .npy, a folder, or a data set by its name (its training images).",
 )
-
-
-def _command() -> str:
-    return shlex.join(["repr-eval", *sys.argv[1:]])
 
 
 def _images(source: str, size: int, data_dir: Path | None, out: Path) -> "UnlabelledImages":
@@ -80,12 +73,6 @@ def _both(
     return images, _images(held_out, size, data_dir, out)
 
 
-def _tell(words: str, written: Sequence[Path]) -> None:
-    click.echo(words)
-    for path in written:
-        click.echo(f"wrote {path}", err=True)
-
-
 @click.command("neighbours")
 @options.given(*COMMON)
 @data
@@ -116,8 +103,8 @@ def neighbours(
     models = read_models(weights, chosen_device(device), z)
     options.make_folder(out, "--out")
     training, others = _both(source, held_out, models.generator.arch.image_size, data_dir, out)
-    numbers, written = study.run(models, training, others, n, seed, _command(), out)
-    _tell(study.in_words(numbers), written)
+    numbers, written = study.run(models, training, others, n, seed, command_line(), out)
+    tell(study.in_words(numbers).splitlines(), written)
 
 
 @click.command("respond")
@@ -145,8 +132,8 @@ def respond(
     models = read_models(weights, chosen_device(device), z)
     options.make_folder(out, "--out")
     images = _images(source, models.generator.arch.image_size, data_dir, out)
-    numbers, written = study.run(models, images, n, seed, _command(), out, chosen)
-    _tell(study.in_words(numbers), written)
+    numbers, written = study.run(models, images, n, seed, command_line(), out, chosen)
+    tell(study.in_words(numbers).splitlines(), written)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -191,5 +178,5 @@ def deduplicate(array: Path, seed: int, steps: int, threshold: float, confirm: b
 
     options.make_folder(out, "--out")
     images = read_packed(array)
-    numbers, written = study.run(images, seed, _command(), out, steps=steps, threshold=threshold, confirm=confirm)
-    _tell(study.in_words(numbers), written)
+    numbers, written = study.run(images, seed, command_line(), out, steps=steps, threshold=threshold, confirm=confirm)
+    tell(study.in_words(numbers).splitlines(), written)
