@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from repr_eval.explore.output import save_numbers
-from repr_eval.explore.sheets import Captioned, save_sheet
+from repr_eval.explore.pictures import Row, picture
+from repr_eval.gan.samples import save_picture as save_png
 from repr_eval.gan.unlabelled import UnlabelledImages
 from repr_eval.images.deduplicate import Autoencoder, Collapsed, codes, collapse, recall_on_planted, train
 from repr_eval.system.files import replacing
@@ -42,21 +43,17 @@ def measure(
 def save_picture(path: Path, images: np.ndarray, found: Collapsed, seed: int) -> bool:
     """Random pairs of a kept image, above, and one removed for it, as a PNG; False where there are none.
 
-    Above each pair stands its distance, with a cross where the pair is a false positive.
+    Below each pair stands its distance, with a cross where the pair is a false positive.
     """
     if not len(found.removed):
         path.unlink(missing_ok=True)  # an earlier run's would pass for this one's
         return False
     chosen = np.sort(random_state_for("explore/deduplicate", seed).permutation(len(found.removed))[:PAIRS])
     between = np.full((2, images.shape[2], 3), 255, np.uint8)
-    cells = [
-        Captioned(
-            np.concatenate([images[found.originals[i]], between, images[found.removed[i]]]),
-            f"{found.distances[i]:.1f}" + ("" if found.near[i] else " ×"),
-        )
-        for i in chosen
-    ]
-    save_sheet(path, [cells[start : start + COLUMNS] for start in range(0, len(cells), COLUMNS)])
+    pairs = [np.concatenate([images[found.originals[i]], between, images[found.removed[i]]]) for i in chosen]
+    captions = [f"{found.distances[i]:.1f}" + ("" if found.near[i] else " ×") for i in chosen]
+    starts = range(0, len(chosen), COLUMNS)
+    save_png(path, picture([Row("", np.stack(pairs[s : s + COLUMNS]), captions[s : s + COLUMNS]) for s in starts]))
     return True
 
 

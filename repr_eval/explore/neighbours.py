@@ -22,14 +22,15 @@ from sklearn.neighbors import NearestNeighbors
 
 from repr_eval.explore.models import Models
 from repr_eval.explore.output import save_numbers
-from repr_eval.explore.sheets import Captioned, save_sheet
+from repr_eval.explore.pictures import Row, picture
+from repr_eval.gan.samples import save_picture as save_png
 from repr_eval.gan.unlabelled import UnlabelledImages
 from repr_eval.system.progress import progress_bar
 from repr_eval.system.random_streams import random_state_for
 
 BLOCK = 1024  # real images at a time
 SHOWN = 5  # neighbours in the picture
-COLOURS = {"pixels": "black", "features": "tab:blue"}  # of their distances
+COLOURS = {"pixels": "black", "features": "blue"}  # of their distances
 PERMUTATIONS = 1999
 PERCENTILE = 1.0  # of held-out distances; that share of them is nearer
 
@@ -186,11 +187,11 @@ def _lines(found: Study) -> list[tuple[str, np.ndarray, dict[str, Nearest], int]
         for name, ones in near.items():
             order = np.argsort(ones.distances[:, 0], kind="stable")
             first = [int(i) for i in order if i not in shown][:count]
-            lines += [(f"{what},\nnear by {name}", images, near, i) for i in first]
+            lines += [(f"{what}, near by {name}", images, near, i) for i in first]
             shown += first
         if what == "sample":
             others = [i for i in range(len(images)) if i not in shown][:3]
-            lines += [("sample,\nnot chosen", images, near, i) for i in others]
+            lines += [("sample, not chosen", images, near, i) for i in others]
     return lines
 
 
@@ -200,16 +201,19 @@ def save_picture(path: Path, found: Study, training: np.ndarray) -> None:
     Of samples the three nearest by each space, and the first three of the others; of held-out
     images the two nearest by each.
     """
-    lines = _lines(found)
-    pictures = []
-    for _, images, near, i in lines:
-        neighbours = [
-            Captioned(training[row], f"{name} {distance:.1f}", COLOURS[name])
-            for name, ones in near.items()
-            for distance, row in zip(ones.distances[i], ones.rows[i], strict=True)
-        ]
-        pictures.append([Captioned(images[i]), *neighbours])
-    save_sheet(path, pictures, [label for label, *_ in lines])
+    rows, titles = [], set()
+    for what, images, near, i in _lines(found):
+        shown, captions, colours = [images[i]], [what.partition(",")[0]], ["black"]
+        for name, ones in near.items():
+            shown += [training[row] for row in ones.rows[i]]
+            captions += [f"{distance:.1f}" for distance in ones.distances[i]]
+            colours += [COLOURS[name]] * len(ones.rows[i])
+        title = "" if what in titles else what
+        if not titles:
+            title += "; to its right the nearest training images by pixels (black) and by D's features (blue)"
+        titles.add(what)
+        rows.append(Row(title, np.stack(shown), captions, colours))
+    save_png(path, picture(rows))
 
 
 def run(

@@ -13,16 +13,20 @@ FONT, LINE = 11, 14  # points; pixels of a line of words
 
 @dataclass(frozen=True)
 class Row:
-    """Images uint8 [N, S, S, 3] side by side, a title above them, and a caption below each."""
+    """Images uint8 [N, H, W, 3] side by side, a title above them, and a caption below each.
+
+    `colours` are those of the captions, by Pillow's names; black where there are none.
+    """
 
     title: str
     images: np.ndarray
     captions: Sequence[str] = ()
+    colours: Sequence[str] = ()
 
 
 def enlarged(images: np.ndarray, side: int = SIDE) -> np.ndarray:
-    """Images uint8 [N, S, S, 3] of `side` pixels or more: each pixel repeated a whole number of times."""
-    times = -(-side // images.shape[1])
+    """Images uint8 [N, H, W, 3], `side` pixels wide or more: each pixel repeated a whole number of times."""
+    times = -(-side // images.shape[2])
     return images.repeat(times, 1).repeat(times, 2)
 
 
@@ -41,11 +45,13 @@ def picture(rows: Sequence[Row]) -> np.ndarray:
     for row, images, height in zip(rows, shown, heights, strict=True):
         if row.title:
             draw.text((BORDER, top), row.title, "black", font)
-        side, y = images.shape[1], top + LINE * bool(row.title)
+        height_of_images, side = images.shape[1:3]
+        y = top + LINE * bool(row.title)
         for i, image in enumerate(images):
             x = BORDER + i * (side + BORDER)
             canvas.paste(Image.fromarray(image), (x, y))
             if i < len(row.captions):
-                draw.text((x + side // 2, y + side + 1), row.captions[i], "black", font, anchor="ma")
+                colour = row.colours[i] if i < len(row.colours) else "black"
+                draw.text((x + side // 2, y + height_of_images + 1), row.captions[i], colour, font, anchor="ma")
         top += height
     return np.asarray(canvas)

@@ -119,7 +119,7 @@ def test_the_picture_shows_no_image_twice(models: Models, tmp_path: Path) -> Non
     training = random_images(20, seed=1)
     found = study(models, training, random_images(9, seed=2), 10, seed=0)
     lines = neighbours._lines(found)
-    labels = [label.replace("\n", " ") for label, *_ in lines]
+    labels = [label for label, *_ in lines]
     assert labels.count("sample, near by pixels") == labels.count("sample, near by features") == 3
     assert labels.count("sample, not chosen") == 3
     assert labels.count("held out, near by pixels") == labels.count("held out, near by features") == 2

@@ -51,6 +51,21 @@ def test_images_stand_where_they_belong() -> None:
     assert made.shape == (below + 64 + BORDER, 2 * 64 + 3 * BORDER, 3)
 
 
+def test_tall_images_and_coloured_captions() -> None:
+    """Images twice as high as wide: each pixel repeated by the width; the second caption is blue."""
+    images = random_images(2, 64)[:, :, :32]
+    made = picture([Row("", images, ["1", "1"], ["black", "blue"])])
+    assert made.shape == (BORDER + 128 + BORDER + LINE, 2 * 64 + 3 * BORDER, 3)
+    np.testing.assert_array_equal(
+        made[BORDER : BORDER + 128, BORDER : BORDER + 64], images[0].repeat(2, 0).repeat(2, 1)
+    )
+    captions = made[BORDER + 128 :].astype(int)
+    black, blue = captions[:, : BORDER + 64], captions[:, BORDER + 64 :]
+    assert black[:, :, 2].min() < 128
+    assert blue[:, :, 0].min() < 128
+    assert blue[:, :, 2].min() == 255
+
+
 def test_a_larger_sheet_begins_alike() -> None:
     models = toy_models()
     small, large = (contact_sheet(models, n, seed=0) for n in (8, 16))
