@@ -30,7 +30,7 @@ COMMANDS = {
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",
     "import-weights": "repr_eval.cli.training:import_weights",
-    "samples": "repr_eval.cli.training:samples",
+    "samples": "repr_eval.cli.explore_samples:samples",
     "explore": "repr_eval.cli.explore:explore",
     "make-digits": "repr_eval.cli.report:make_digits",
 }

@@ -16,6 +16,7 @@ from repr_eval.cli.wording import as_options
 
 # Command -> module and function, imported when it is asked for.
 STUDIES: dict[str, str] = {
+    "samples": "repr_eval.cli.explore_samples:samples",
     "walk": "repr_eval.cli.explore_latent:walk",
     "arithmetic": "repr_eval.cli.explore_latent:arithmetic",
     "turn": "repr_eval.cli.explore_latent:turn",

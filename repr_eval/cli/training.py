@@ -19,7 +19,6 @@ from repr_eval.cli import options
 from repr_eval.cli.headings import HeadedCommand
 from repr_eval.cli.training_options import CHECKPOINT_EVERY, HEADINGS, RESUME, TRAINING
 from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
-from repr_eval.gan.pretrained import find_weights
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings
 from repr_eval.system.ranks import current
@@ -269,41 +268,3 @@ def import_weights(source: Path, destination: Path, arch: str, width: float, lay
     save_weights(destination, network, info)
     part = f", layers 1-{last}" if last else ""
     click.echo(f"{destination}: {info.name} ({info.network}, {arch}{part}), trained on: {info.trained_on}")
-
-
-@click.command("samples")
-@click.option("--weights", required=True, help="A generator's .safetensors file, or a name from pretrained/.")
-@click.option(
-    "--n",
-    default=64,
-    show_default=True,
-    type=click.IntRange(2, 10_000),
-    help="Images; one batch, which batch norm sees.",
-)
-@click.option(
-    "--z", type=click.Choice(["uniform", "normal"]), help="The noise. Default: what the weights were trained with."
-)
-@options.seed
-@options.device
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("samples.png"), show_default=True, help="The picture."
-)
-def samples(weights: str, n: int, z: str | None, seed: int, device: str, out: Path) -> None:
-    """Draw a grid of images with a generator: a PNG.
-
-    \b
-    Example:
-      repr-eval samples --weights runs/gan/generator.safetensors --n 64 --out samples.png
-    """
-    path = find_weights(weights)
-    from repr_eval.gan.samples import generate, save_grid
-    from repr_eval.gan.weights import load_generator
-    from repr_eval.system.devices import chosen_device
-    from repr_eval.system.random_streams import draw_noise, generator_for
-
-    generator, info = load_generator(path)
-    z = z or info.z or generator.arch.z
-    noise = draw_noise(n, generator.z_dim, z, generator_for(seed, "samples"))
-    chosen = chosen_device(device)
-    save_grid(out, generate(generator.to(chosen), noise.to(chosen)))
-    click.echo(f"{out}: {n} images, {z} noise, seed {seed}")

@@ -43,7 +43,7 @@ def measure(
 def save_picture(path: Path, images: np.ndarray, found: Collapsed, seed: int) -> bool:
     """Random pairs of a kept image, above, and one removed for it, as a PNG; False where there are none.
 
-    Below each pair stands its distance, with a cross where the pair is a false positive.
+    Below each pair stands its distance, red and with an x where the pair is a false positive.
     """
     if not len(found.removed):
         path.unlink(missing_ok=True)  # an earlier run's would pass for this one's
@@ -51,9 +51,13 @@ def save_picture(path: Path, images: np.ndarray, found: Collapsed, seed: int) ->
     chosen = np.sort(random_state_for("explore/deduplicate", seed).permutation(len(found.removed))[:PAIRS])
     between = np.full((2, images.shape[2], 3), 255, np.uint8)
     pairs = [np.concatenate([images[found.originals[i]], between, images[found.removed[i]]]) for i in chosen]
-    captions = [f"{found.distances[i]:.1f}" + ("" if found.near[i] else " ×") for i in chosen]
-    starts = range(0, len(chosen), COLUMNS)
-    save_png(path, picture([Row("", np.stack(pairs[s : s + COLUMNS]), captions[s : s + COLUMNS]) for s in starts]))
+    captions = [f"{found.distances[i]:.1f}" + ("" if found.near[i] else " x") for i in chosen]
+    colours = ["black" if found.near[i] else "red" for i in chosen]
+    rows = [
+        Row("", np.stack(pairs[start:end]), captions[start:end], colours[start:end])
+        for start, end in ((start, start + COLUMNS) for start in range(0, len(chosen), COLUMNS))
+    ]
+    save_png(path, picture(rows))
     return True
 
 
