@@ -23,7 +23,9 @@ STUDIES: dict[str, str] = {
     "neighbours": "repr_eval.cli.explore_memory:neighbours",
     "respond": "repr_eval.cli.explore_memory:respond",
     "deduplicate": "repr_eval.cli.explore_memory:deduplicate",
+    "all": "repr_eval.cli.explore_all:everything",
 }
+TYPED = "repr_eval.explore.typed"  # of click's meta: the words of the study that `explore all` runs
 
 weights = click.option(
     "--weights",
@@ -48,8 +50,10 @@ COMMON = (weights, z, options.seed, options.device, out)
 
 
 def command_line() -> str:
-    """The command as it was typed, for the JSON beside a picture."""
-    return shlex.join(["repr-eval", *sys.argv[1:]])
+    """The command as it was typed, for the JSON beside a picture; of `explore all`, that of the study alone."""
+    context = click.get_current_context(silent=True)
+    words = context.meta.get(TYPED) if context else None
+    return shlex.join(["repr-eval", *(words or sys.argv[1:])])
 
 
 def tell(lines: Sequence[str], written: Sequence[Path]) -> None:
@@ -67,12 +71,15 @@ class _Studies(click.Group):
         return list(STUDIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in STUDIES:
-            return None
-        module, function = STUDIES[cmd_name].split(":")
-        command = getattr(importlib.import_module(module), function)
-        assert isinstance(command, click.Command)
-        return command
+        return study_named(cmd_name) if cmd_name in STUDIES else None
+
+
+def study_named(name: str) -> click.Command:
+    """The command of a row of `STUDIES`."""
+    module, function = STUDIES[name].split(":")
+    command = getattr(importlib.import_module(module), function)
+    assert isinstance(command, click.Command)
+    return command
 
 
 @click.group("explore", cls=_Studies)

@@ -77,7 +77,7 @@ def measure(samples: np.ndarray, real: np.ndarray, cuda: bool = False) -> dict[s
     try:
         made = name.calculate_metrics(
             input1=Images(samples), input2=Images(real), cuda=cuda, fid=True, kid=True, isc=True,
-            kid_subset_size=min(SUBSET, fewest), verbose=False,
+            kid_subset_size=min(SUBSET, fewest), save_cpu_ram=True, verbose=False,
         )  # fmt: skip
     except OSError as error:  # urllib's errors are OSErrors
         raise ValueError(
