@@ -6,6 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from factories import random_images, run
+from PIL import Image
+
+from repr_eval.gan.unlabelled import read_packed
 
 
 @pytest.fixture
@@ -88,3 +91,54 @@ def test_what_is_no_packed_array(make: object, message: str, tmp_path: Path) -> 
     assert done.exit_code == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Twelve images as files; image 7 is image 2 again."""
+    images = random_images(12)
+    images[7] = images[2]
+    (tmp_path / "folder").mkdir()
+    for number, image in enumerate(images):
+        Image.fromarray(image).save(tmp_path / "folder" / f"{number:02}.png")
+    return tmp_path / "folder"
+
+
+def test_pack_writes_an_array_without_duplicates(folder: Path, tmp_path: Path) -> None:
+    """Of the two images that are equal the second goes; the array that was packed stays as it is, twice."""
+    words = ["pack", folder, tmp_path / "all.npy", "--workers", 1, "--deduplicate", "--confirm", "--steps", 5]
+    for _ in range(2):
+        done = run(*words)
+        assert done.exit_code == 0, done.output
+        assert "planted duplicates found: identical 12/12" in done.stdout
+        every, unique = (np.load(tmp_path / f"{name}.npy") for name in ("all", "all-unique"))
+        np.testing.assert_array_equal(every, random_images(12)[[0, 1, 2, 3, 4, 5, 6, 2, 8, 9, 10, 11]])
+        np.testing.assert_array_equal(unique, np.delete(every, 7, 0))
+    read = read_packed(tmp_path / "all-unique.npy")  # its sidecar has its hash
+    numbers = json.loads((tmp_path / "all-unique.json").read_text())["numbers"]
+    assert (len(read.images), numbers["removed"], numbers["false_positives"]) == (11, 1, 0)
+    assert (tmp_path / "all-unique.png").exists()
+
+
+def test_pack_writes_over_nothing_else(folder: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "all-unique.npy", np.zeros(3))
+    done = run("pack", folder, tmp_path / "all.npy", "--workers", 1, "--deduplicate", "--steps", 5)
+    assert done.exit_code == 1
+    assert "all-unique.npy: exists and is no array without duplicates; remove it" in done.stderr.splitlines()[-1]
+    assert np.load(tmp_path / "all-unique.npy").tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--threshold 0", "--threshold is for --deduplicate, which is not given"),
+        ("--confirm", "--confirm is for --deduplicate"),
+        ("--steps 3", "--steps is for --deduplicate"),
+        ("--deduplicate --size 16", "--size 16: --deduplicate needs images of 32x32 or more"),
+    ],
+)
+def test_options_of_pack_that_do_not_go_together(folder: Path, tmp_path: Path, words: str, message: str) -> None:
+    done = run("pack", folder, tmp_path / "all.npy", *words.split())
+    assert done.exit_code == 1
+    assert message in done.stderr
+    assert not (tmp_path / "all.npy").exists()
