@@ -69,7 +69,7 @@ def everything(
 
     \b
     Example:
-      repr-eval explore all --weights faces64-w0.25 --data faces64.npy --held-out 0.1
+      repr-eval explore all --weights svhn-grey-contrastive --data svhn --held-out test
     """
     further = _further(chosen)
     given = {parameter.opts[0]: str(others[parameter.name or ""]) for parameter in ctx.command.params
