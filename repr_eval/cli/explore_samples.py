@@ -56,7 +56,7 @@ def samples(
     \b
     Examples:
       repr-eval samples --weights runs/gan/generator.safetensors --n 64 --out samples.png
-      repr-eval explore samples --weights faces64-w0.25 --fidelity --data faces64.npy
+      repr-eval samples --weights faces64-w0.25 --fidelity --data faces64.npy
     """
     path = find_both(weights)[-1]  # of a name that stands for both, the generator
     if fidelity != (data is not None):

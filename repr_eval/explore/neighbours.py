@@ -201,7 +201,8 @@ def save_picture(path: Path, found: Study, training: np.ndarray) -> None:
     Of samples the three nearest by each space, and the first three of the others; of held-out
     images the two nearest by each.
     """
-    rows, titles = [], set()
+    rows: list[Row] = []
+    titles: set[str] = set()
     for what, images, near, i in _lines(found):
         shown, captions, colours = [images[i]], [what.partition(",")[0]], ["black"]
         for name, ones in near.items():

@@ -65,6 +65,21 @@ def test_an_image_depends_on_its_own_noise_only(files: dict[str, Path]) -> None:
     assert together.std() > 1
 
 
+def test_a_generator_without_statistics_draws_the_same(files: dict[str, Path], tmp_path: Path) -> None:
+    """They are made of noise in any case, so that the file's own, if it has any, decide nothing."""
+    network = generator()
+    network.dense_norm.running_mean = torch.full_like(network.dense_norm.weight.detach(), 3)
+    for name, kept in (("bare-g", False), ("other-g", True)):
+        info = WeightsInfo("generator", ARCH.name, 0.05, z="normal", statistics=kept)
+        save_weights(tmp_path / f"{name}.safetensors", network, info)
+    made = [
+        models.images(models.noise(3, seed=0))
+        for models in (read_models([str(tmp_path / f"{name}.safetensors")]) for name in ("bare-g", "other-g", "g"))
+    ]
+    np.testing.assert_array_equal(made[0], made[2])
+    np.testing.assert_array_equal(made[1], made[2])
+
+
 def test_more_noise_begins_alike(files: dict[str, Path]) -> None:
     models = read_models([str(files["g"])])
     assert models.z == "normal"
