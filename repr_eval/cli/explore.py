@@ -20,6 +20,8 @@ STUDIES: dict[str, str] = {
     "walk": "repr_eval.cli.explore_latent:walk",
     "arithmetic": "repr_eval.cli.explore_latent:arithmetic",
     "turn": "repr_eval.cli.explore_latent:turn",
+    "boxes": "repr_eval.cli.explore_forget:boxes_page",
+    "forget": "repr_eval.cli.explore_forget:forget",
     "neighbours": "repr_eval.cli.explore_memory:neighbours",
     "respond": "repr_eval.cli.explore_memory:respond",
     "deduplicate": "repr_eval.cli.explore_memory:deduplicate",
