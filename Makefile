@@ -31,8 +31,9 @@ lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
+# One process a core, each with one thread.
 test: lint
-	$(VENV)/bin/python -m pytest
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n auto --dist worksteal
 
 # The tests that take long: several ranks, kills, two commands at once, a wheel.
 slow-test: setup
