@@ -160,7 +160,7 @@ def test_other_sizes(size: int) -> None:
 
 def test_a_learned_representation_is_fitted_to_the_resized_images() -> None:
     data = shades({"a": 60, "b": 60}, size=48)
-    record = rv.evaluate(rv.KMeans(8, seed=0), rv.AllLabels(data)).record
+    record = rv.evaluate(rv.KMeans(8, n_patches=500, seed=0), rv.AllLabels(data)).record
     assert record.representation["resized"]["from"] == 48
     assert record.representation["learned_from"] == data.train.fingerprint
 

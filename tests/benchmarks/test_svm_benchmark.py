@@ -49,6 +49,7 @@ def test_a_measurement_says_what_the_fit_reached(contender: str, folder: Path) -
     json.dumps(result)
 
 
+@pytest.mark.slow
 def test_features_are_made_once_and_measured_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     images = np.random.default_rng(0).integers(0, 256, (150, 32, 32, 3), dtype=np.uint8)
     train, test = (make_split(part, np.arange(len(part)) % 10) for part in (images[:100], images[100:]))

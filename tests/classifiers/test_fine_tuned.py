@@ -77,6 +77,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, float]]:
     return found
 
 
+@pytest.mark.slow
 def test_it_learns_labels_that_no_probe_of_the_frozen_features_gets() -> None:
     train, test = alike_or_not(400, 1), alike_or_not(400, 2)
     train = with_network(train)

@@ -239,7 +239,7 @@ def test_tables_are_the_records_and_the_papers_rows(job: Path) -> None:
         rows[0]
     )
     paper, measured = ([row for row in rows if row["source"] == source] for source in ("paper", "measured"))
-    assert len(rows) == len(paper) + len(measured) == 9 + 3
+    assert len(rows) == len(paper) + len(measured) == 11 + 3
     assert {row["method"]: float(row["error"]) for row in paper}["DCGAN + L2-SVM"] == 0.2248
     assert not any(row["record"] or row["C"] for row in paper)
     by_id = {record.id: record for record in read_records(job / "results")}

@@ -183,6 +183,7 @@ def test_what_is_wrong_with_a_measurement_is_said() -> None:
     assert not any("class" in a and a["class"] == "warning" for _, a in fine.elements)
 
 
+@pytest.mark.slow
 def test_a_thousand_records_fit_and_what_is_left_out_is_said() -> None:
     records = [record(method=f"method {n}", representation={"n": n}, command=f"run {n}") for n in range(1000)]
     text = to_html(records, Path("results"), limit=1_500_000)

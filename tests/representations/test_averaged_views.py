@@ -66,10 +66,10 @@ def test_a_mirrored_image_has_the_features_of_the_image() -> None:
 
 def test_fitting_sees_the_images_as_they_are() -> None:
     images = DIGITS.train.images[:300]
-    averaged = AveragedViews(KMeans(20, seed=0), "mirror")
+    averaged = AveragedViews(KMeans(20, n_patches=2000, seed=0), "mirror")
     with pytest.raises(ValueError, match="must be trained first"):
         averaged.transform(images)
-    plain = KMeans(20, seed=0).fit(images)
+    plain = KMeans(20, n_patches=2000, seed=0).fit(images)
     mirrored = np.ascontiguousarray(images[:5, :, ::-1])
     expected = (plain.transform(images[:5]) + plain.transform(mirrored)) / 2
     np.testing.assert_allclose(averaged.fit(images).transform(images[:5]), expected, rtol=1e-5, atol=1e-6)
