@@ -47,5 +47,14 @@ wheel-test: setup
 real-data-test: setup
 	$(VENV)/bin/python -m pytest -m real_data
 
+# The site, in build/site: a warning is an error, links are checked, and no page loads anything from elsewhere.
+.PHONY: docs
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --clean
+
+$(VENV)/.docs: $(VENV)/.complete
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
 clean:
 	rm -rf $(VENV) $(DEMO) build repr_eval/svm/_products*.so .mypy_cache .pytest_cache .ruff_cache *.egg-info

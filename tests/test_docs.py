@@ -28,7 +28,7 @@ PAGES = (
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
 )
 OTHER_PAGES = (ROOT / "pretrained" / "README.md", ROOT / "benchmarks" / "README.md")
 EXAMPLES = ROOT / "examples"
@@ -239,7 +239,8 @@ def test_the_training_example_runs(elsewhere: Path) -> None:
 
 
 def test_examples_are_all_tested() -> None:
-    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh")} == {
+    assert {path.name for path in EXAMPLES.iterdir() if path.suffix in (".py", ".sh", ".ipynb")} == {
+        "first_steps.ipynb",  # tests/test_notebook.py
         "own_function.py",
         "own_network.py",
         "train_and_evaluate.sh",
