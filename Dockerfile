@@ -12,7 +12,6 @@ RUN apt-get update \
 WORKDIR /repr-eval
 COPY . .
 
-# PyTorch's build without CUDA, of the version that constraints.txt pins.
-RUN PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu PIP_NO_CACHE_DIR=1 make setup
+RUN PIP_NO_CACHE_DIR=1 make setup
 
 CMD ["make", "demo"]
