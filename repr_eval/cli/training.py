@@ -17,10 +17,11 @@ import click
 
 from repr_eval.cli import options
 from repr_eval.cli.headings import HeadedCommand
-from repr_eval.cli.training_options import CHECKPOINT_EVERY, HEADINGS, RESUME, TRAINING
+from repr_eval.cli.training_options import CHECKPOINT_EVERY, HEADINGS, LOG, RESUME, TRAINING
 from repr_eval.gan.architectures import ARCHITECTURES, architecture_named
 from repr_eval.gan.recipes import recipe_named
 from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_settings
+from repr_eval.gan.watched import writer_for
 from repr_eval.system.ranks import current
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def train_gan(
     data: str, data_name: str | None, device: str, out: Path, checkpoint_every: int, resume: bool, dry_run: bool,
     data_dir: Path | None, arch: str, width: float, epochs: int, max_steps: int | None, recipe: str,
     batch_size: int | None, lr: float | None, beta1: float | None, z_dim: int | None, z: str | None, seed: int,
-    precision: str, sources: tuple[str, ...], widen: bool,
+    precision: str, sources: tuple[str, ...], widen: bool, log: str | None,
 ) -> None:  # fmt: skip
     """Train a DCGAN without labels. Defaults are the paper's; --recipe names another way.
 
-    Writes weights (safetensors), settings.json, losses.csv, a sample grid an epoch and checkpoints to --out. Ctrl-C
-    and SIGTERM end it after the current step with a checkpoint; after any end, a kill -9 too, --resume goes on with
-    the same result as if it had never stopped. --from starts a new run from published weights: what they do not hold
-    (heads of other tasks, Adam's moments) begins anew; --arch and --width are then the file's, or with --widen twice
-    its width: every map stands twice, and the function stays nearly the same.
+    Writes weights (safetensors), settings.json, losses (losses.csv; as JSON lines: log.jsonl), a sample grid an epoch
+    and checkpoints to --out. Ctrl-C and SIGTERM end it after the current step with a checkpoint; after any end, a
+    kill -9 too, --resume goes on with the same result as if it had never stopped. --from starts a new run from
+    published weights: what they do not hold (heads of other tasks, Adam's moments) begins anew; --arch and --width are
+    then the file's, or with --widen twice its width: every map stands twice, and the function stays nearly the same.
 
     \b
     Examples:
@@ -100,6 +101,7 @@ def train_gan(
     from repr_eval.system.devices import chosen_device
 
     on = chosen_device(device)
+    writer_for(log)
     if not dry_run:
         check_folder(out, resume)
     unlabelled = _images(data, architecture_named(arch).image_size, data_dir, out)
@@ -114,7 +116,10 @@ def train_gan(
         if current().first:
             click.echo(json.dumps(settings.to_json() | {"total_steps": settings.total_steps}, indent=2))
         return
-    _train(unlabelled.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start)
+    _train(
+        unlabelled.images, settings, out, device=on, resume=resume, checkpoint_every=checkpoint_every, start=start,
+        log=log,
+    )  # fmt: skip
 
 
 def _start(sources: tuple[str, ...], widened_by: int | None) -> "Start":
@@ -170,13 +175,14 @@ def _train(images: "np.ndarray", settings: TrainingSettings, out: Path, **how: A
 @click.option("--steps", type=click.IntRange(1), help="Steps of decay. Default: a fifth of all, or the recipe's share.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder of the finished run.")
 @CHECKPOINT_EVERY
+@LOG
 @RESUME
 @options.device
 @options.data_dir
 @options.shared_by_ranks
 def finish_gan(
-    run: Path, data: str, steps: int | None, out: Path, checkpoint_every: int, resume: bool, device: str,
-    data_dir: Path | None,
+    run: Path, data: str, steps: int | None, out: Path, checkpoint_every: int, log: str | None, resume: bool,
+    device: str, data_dir: Path | None,
 ) -> None:  # fmt: skip
     """End the training run in the folder RUN by its decay: learning rates fall to 0, from its last checkpoint on.
 
@@ -197,6 +203,7 @@ def finish_gan(
     from repr_eval.system.devices import chosen_device
 
     on = chosen_device(device)
+    writer_for(log)
     check_folder(out, resume)
     unlabelled = _images(data, architecture_named(settings.arch).image_size, data_dir, out)
     if unlabelled.sha256 != settings.data_sha256:
@@ -205,8 +212,9 @@ def finish_gan(
         settings = begin_decay(run, out, steps)
     current().wait()
     _train(
-        unlabelled.images, read_settings(out / SETTINGS), out, device=on, resume=True, checkpoint_every=checkpoint_every
-    )
+        unlabelled.images, read_settings(out / SETTINGS), out, device=on, resume=True,
+        checkpoint_every=checkpoint_every, log=log,
+    )  # fmt: skip
 
 
 def _images(data: str, size: int, data_dir: Path | None, out: Path) -> "UnlabelledImages":

@@ -7,6 +7,7 @@ import click
 from repr_eval.cli import options
 from repr_eval.gan.architectures import ARCHITECTURES
 from repr_eval.gan.recipes import RECIPES
+from repr_eval.gan.watched import LOGS
 
 CHECKPOINT_EVERY = click.option(
     "--checkpoint-every", default=500, show_default=True, help="Steps between two checkpoints."
@@ -14,13 +15,16 @@ CHECKPOINT_EVERY = click.option(
 RESUME = click.option(
     "--resume", is_flag=True, help="Go on from the last checkpoint in --out; start where there is none."
 )
-
+LOG = click.option(
+    "--log", type=click.Choice(LOGS),
+    help="Write TensorBoard's event files too, to tensorboard/ in --out. JSON lines, log.jsonl, are always written.",
+)  # fmt: skip
 
 HEADINGS = {
     "Data": ("data", "data_name", "data_dir"),
     "Networks": ("arch", "width", "z_dim", "z", "sources", "widen"),
     "Recipe": ("recipe", "batch_size", "lr", "beta1", "epochs", "max_steps"),
-    "Run": ("out", "checkpoint_every", "resume", "dry_run", "seed", "device", "precision"),
+    "Run": ("out", "checkpoint_every", "log", "resume", "dry_run", "seed", "device", "precision"),
 }
 TRAINING = (
     click.option("--data", required=True,
@@ -53,6 +57,7 @@ TRAINING = (
     click.option("--out", type=click.Path(path_type=Path), default=Path("runs/gan"), show_default=True,
                  help="Run folder."),
     CHECKPOINT_EVERY,
+    LOG,
     RESUME,
     click.option("--dry-run", is_flag=True, help="Print the resolved settings as JSON and stop."),
     options.data_dir,

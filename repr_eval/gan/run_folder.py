@@ -19,6 +19,7 @@ from repr_eval.gan.checkpoint import latest_step
 from repr_eval.gan.run_history import changes, continued, stretch
 from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.start import Start
+from repr_eval.gan.watched import LINES, EventFiles, add_lines, as_json
 from repr_eval.system.files import naming, write_text
 from repr_eval.system.ranks import Ranks
 
@@ -94,25 +95,30 @@ def _refuse_other_pace(before: TrainingSettings, now: TrainingSettings, step: in
         )
 
 
-def cut_log(path: Path, step: int) -> list[float]:
-    """Leave the log as it was after `step` steps; D's losses in it."""
+def cut_log(path: Path, step: int, events: EventFiles | None = None) -> list[float]:
+    """Leave the log, and what is made of it, as they were after `step` steps; D's losses in it."""
     lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
     try:
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         losses = [float(line.split(",")[2]) for line in kept]
+        lines_of_json = "".join(map(as_json, kept))
     except (ValueError, IndexError) as error:
         raise ValueError(f"{path}: not the losses of a run ({error}); move it away to go on without them") from error
     write_text(path, LOG_HEADER + "".join(kept))
+    write_text(path.parent / LINES, lines_of_json)
+    if events:
+        events.begin(kept, step)
     return losses
 
 
 class Log:
-    """losses.csv, fed with losses still on the device and written at every look."""
+    """losses.csv and log.jsonl, fed with losses still on the device and written at every look; `events` too."""
 
-    def __init__(self, path: Path, batch_size: int, ranks: Ranks):
+    def __init__(self, path: Path, batch_size: int, ranks: Ranks, events: EventFiles | None = None):
         self.path = path
         self.batch_size = batch_size
         self.ranks = ranks
+        self.events = events
         self.waiting: list[tuple[int, Tensor]] = []
         self.recent: deque[float] = deque(maxlen=COLLAPSE_WINDOW)
         self.last = (float("nan"), float("nan"))
@@ -141,6 +147,9 @@ class Log:
         if self.ranks.first:
             with naming(self.path), open(self.path, "a") as file:
                 file.write("".join(rows))
+            add_lines(self.path.parent, rows)
+            if self.events:
+                self.events.add(rows)
         if len(self.recent) == COLLAPSE_WINDOW and np.mean(self.recent) < COLLAPSE_LOSS:
             raise TrainingFailed(
                 f"step {rows[-1].split(',')[0]}: D's loss has collapsed (mean {np.mean(self.recent):.2g} over "

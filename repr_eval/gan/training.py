@@ -6,13 +6,13 @@ Everything the next step depends on is either in a checkpoint (parameters, buffe
 function of the seed and the step (data order, noise: `random_streams`), so a run interrupted and resumed passes through
 the same states as one that was not.
 
-A run folder holds settings.json, losses.csv, samples/epoch-NNN.png, two checkpoints, and after every epoch and at the
-end discriminator.safetensors and generator.safetensors.
+A run folder holds settings.json, losses.csv and log.jsonl, samples/epoch-NNN.png, two checkpoints, and after every
+epoch and at the end discriminator.safetensors and generator.safetensors.
 """
 
 import gc
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from repr_eval.gan.run_folder import LOG, Log, TrainingFailed, cut_log, exclusiv
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
+from repr_eval.gan.watched import EventFiles, writer_for
 from repr_eval.gan.weights import WeightsInfo, save_weights
 from repr_eval.system.progress import progress_count
 from repr_eval.system.random_streams import draw_noise, generator_for
@@ -57,6 +58,7 @@ class _Run:
         device: torch.device,
         ranks: Ranks,
         start: Start | None,
+        events: EventFiles | None = None,
     ):
         self.settings = settings
         self.out = out
@@ -67,7 +69,8 @@ class _Run:
         self.game = DCGAN(settings, device, ranks, start)
         self.step = 0
         self.stored_step = -1
-        self.log = Log(out / LOG, settings.batch_size, ranks)
+        self.events = events
+        self.log = Log(out / LOG, settings.batch_size, ranks, events)
         self.fixed_noise = draw_noise(
             SAMPLES, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
         ).to(device)
@@ -82,7 +85,7 @@ class _Run:
             self.stored_step = self.step
             if self.step % self.settings.steps_per_epoch == 0:
                 self.publish()  # the end may have come between the epoch's checkpoint and its sample grid
-        losses = cut_log(self.out / LOG, self.step) if self.ranks.first else []
+        losses = cut_log(self.out / LOG, self.step, self.events) if self.ranks.first else []
         self.log.recent.extend(self.ranks.broadcast(losses))
 
     def advance(self, real: Tensor) -> None:
@@ -122,10 +125,10 @@ class _Run:
             )  # fmt: skip
             save_weights(self.out / f"{name}.safetensors", network, info)
         epoch = -(-self.step // s.steps_per_epoch)
-        save_grid(
-            self.out / "samples" / f"epoch-{epoch:03d}.png",
-            generate(self.game.published_generator, self.fixed_noise),
-        )
+        path = self.out / "samples" / f"epoch-{epoch:03d}.png"
+        save_grid(path, generate(self.game.published_generator, self.fixed_noise))
+        if self.events and self.events.writer:
+            self.events.picture(path, self.step)
 
 
 def check_images(images: np.ndarray, settings: TrainingSettings, image_size: int) -> None:
@@ -149,9 +152,11 @@ def train(
     checkpoint_every: int = 500,
     stop: Callable[[], bool] = lambda: False,
     start: Start | None = None,
+    log: str | None = None,
 ) -> TrainingResult:
     """Train on `images` uint8 [N, S, S, 3] (an array or a memory map) in the run folder `out`, from `start` if given.
 
+    `log="tensorboard"` writes TensorBoard's event files too, to tensorboard/ in the folder.
     `stop` is asked after every step, of several ranks after every tenth; once True, the state is stored and the result
     says `finished=False`.
     Raises ValueError on a folder in use, on one that holds a run unless `resume`, on changed settings; TrainingFailed
@@ -165,15 +170,17 @@ def train(
     if checkpoint_every < 1:
         raise ValueError(f"checkpoint_every {checkpoint_every} is less than 1")
     check_images(images, settings, architecture_named(settings.arch).image_size)
-    out = Path(out)
+    out, writer = Path(out), writer_for(log)
     out.mkdir(parents=True, exist_ok=True)
     with exclusive(out) if ranks.first else nullcontext():
         if ranks.first:
             prepare_folder(out, settings, resume, device, start)
         ranks.wait()
         try:
-            run = _Run(images, settings, out, device, ranks, start)
-            return _loop(run, checkpoint_every, stop)
+            events = EventFiles(writer, out, settings.steps_per_epoch) if writer and ranks.first else None
+            run = _Run(images, settings, out, device, ranks, start, events)
+            with closing(events) if events else nullcontext():
+                return _loop(run, checkpoint_every, stop)
         except torch.OutOfMemoryError as error:
             reason = str(error).split(". ")[0]
         fits = _batch_that_fits(images, settings, device)

@@ -201,7 +201,8 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 def test_the_job_leaves_a_run_a_record_a_measurement_and_tables(job: Path) -> None:
     assert {name for name in files(job / "gan") if not name.startswith((".", "checkpoint"))} == {
-        "discriminator.safetensors", "generator.safetensors", "losses.csv", "samples/epoch-001.png", "settings.json",
+        "discriminator.safetensors", "generator.safetensors", "log.jsonl", "losses.csv",
+        "samples/epoch-001.png", "settings.json",
     }  # fmt: skip
     assert [name for name in files(job / "results") if not name.startswith("draws/")] == [
         "digits-methods.csv", "digits-methods.md", "digits-methods.png", "digits.csv", "digits.md", "overview.md",

@@ -64,6 +64,7 @@ def test_an_uninterrupted_run_leaves_these_files(whole: dict[str, bytes]) -> Non
         "checkpoint-000000015.safetensors",
         "discriminator.safetensors",
         "generator.safetensors",
+        "log.jsonl",
         "losses.csv",
         "samples/epoch-001.png",
         "samples/epoch-002.png",
@@ -111,22 +112,24 @@ def test_bf16_goes_on_bit_for_bit_too(tmp_path: Path, whole: dict[str, bytes]) -
 
 
 # Killing. Each life of the run: its fault (dying_training.py), and the checkpoints that can be read after it. A life
-# writes settings.json; the weights and the grid, if it starts at the end of an epoch; losses.csv; what it trains.
+# writes settings.json; the weights and the grid, if it starts at the end of an epoch; losses.csv; log.jsonl; what it
+# trains.
 LIVES = [
     ("fsync", 1, []),  # settings.json is complete, but has no name
     ("fsync", 2, []),  # the log likewise
+    ("replace", 2, []),  # the log has its name, and its JSON lines are not yet made
     ("save", 1, []),  # in the middle of the first checkpoint, step 2's
-    ("fsync", 3, []),  # that checkpoint is complete, but has no name
-    ("replace", 3, [2]),  # it has just got its name
+    ("fsync", 4, []),  # that checkpoint is complete, but has no name
+    ("replace", 4, [2]),  # it has just got its name
     ("update", 4, [2]),  # step 4 has moved D and not yet G
     ("log", 1, [2]),  # the log has got the start of an entry
-    ("replace", 4, [2, 4, 5]),  # step 5's checkpoint has its name, step 2's is not yet removed
-    ("fsync", 7, [5, 6]),  # step 8's is complete, but has no name
+    ("replace", 5, [2, 4, 5]),  # step 5's checkpoint has its name, step 2's is not yet removed
+    ("fsync", 8, [5, 6]),  # step 8's is complete, but has no name
     ("save", 2, [6, 8]),  # in the middle of step 10's
-    ("fsync", 5, [8, 10]),  # epoch 2 has a checkpoint and D's weights, but neither G's nor a grid
-    ("replace", 3, [8, 10]),  # now G's weights too, but still no grid
-    ("replace", 7, [10, 12, 14]),  # step 14's checkpoint has its name, step 10's is not yet removed
-    ("fsync", 6, [14, 15]),  # the last grid is complete, but has no name
+    ("fsync", 6, [8, 10]),  # epoch 2 has a checkpoint and D's weights, but neither G's nor a grid
+    ("replace", 4, [8, 10]),  # now G's weights too, but still no grid
+    ("replace", 8, [10, 12, 14]),  # step 14's checkpoint has its name, step 10's is not yet removed
+    ("fsync", 7, [14, 15]),  # the last grid is complete, but has no name
 ]
 
 
