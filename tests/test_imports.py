@@ -31,7 +31,10 @@ FREE = {"system"}  # anyone may import it; it imports nothing but itself
 ON_TOP = ["doctor", "evaluation", "label_free", "explore", "cli", "__main__"]
 # Within it:
 REPORTING = ["published", "rows", "render", "tables", "methods", "overview", "ablations", "figures", "write"]
-PAGE = ["svg", "words", "charts", "table", "evidence", "agreement", "studies", "training", "write"]  # after all of that
+PAGE = [  # after all of that
+    "svg", "words", "charts", "table", "evidence", "agreement", "studies", "pictures", "hardest", "training",
+    "explored", "write",
+]  # fmt: skip
 SVM_MAY_NOT_KNOW = {"images", "gan", "representations"}
 
 

@@ -45,19 +45,25 @@ def table(out: Path) -> None:
     type=click.Path(path_type=Path),
     help="Another folder of records: which numbers agree within their intervals.",
 )
-def report(out: Path, runs: tuple[Path, ...], compare: Path | None) -> None:
+@options.data_dir
+def report(out: Path, runs: tuple[Path, ...], compare: Path | None, data_dir: Path | None) -> None:
     """Write one HTML page of all records: charts, a table, and the evidence of every number.
 
-    The page, report.html in --out, is one file that loads nothing: it can be mailed.
+    The page, report.html in --out, is one file that loads nothing: it can be mailed. Studies of explore are shown
+    where they lie in --out, in a --run, or in explored/ in one of these; the hardest test images where predictions
+    are stored.
 
     \b
     Example:
       repr-eval report --out results --run runs/gan
     """
     from repr_eval.comparison.for_page import extras_of
+    from repr_eval.images.data_dir import data_root
     from repr_eval.reporting.page.write import write_page
 
-    path = write_page(out, runs=runs, compare=compare, extras=extras_of(out))
+    if data_dir is not None:
+        data_root(data_dir)  # says so where there is no such folder
+    path = write_page(out, runs=runs, compare=compare, extras=extras_of(out, data_dir))
     click.echo(f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)")
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from comparison_records import one_draw, stored
 from factories import record, run
-from PIL import Image
+from report_folders import training_run, walk_study
 
 from repr_eval.comparison.for_page import extras_of
+from repr_eval.datasets import load_dataset
 from repr_eval.predictions import Predictions
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.records import Record, append_record, read_records
@@ -22,6 +23,8 @@ from repr_eval.reporting.page import words
 from repr_eval.reporting.page.agreement import agreement
 from repr_eval.reporting.page.charts import thinned
 from repr_eval.reporting.page.evidence import confusion_of
+from repr_eval.reporting.page.explored import studies_of
+from repr_eval.reporting.page.hardest import hardest
 from repr_eval.reporting.page.svg import element, round_steps
 from repr_eval.reporting.page.table import COLUMNS
 from repr_eval.reporting.page.training import read_run
@@ -229,16 +232,7 @@ def test_damaged_predictions_leave_the_page_and_are_named(tmp_path: Path) -> Non
 
 @pytest.fixture
 def training(tmp_path: Path) -> Path:
-    folder = tmp_path / "gan"
-    (folder / "samples").mkdir(parents=True)
-    lines = "".join(f"{n},{128 * n},{1 / n:.6g},{n / 10:.6g}\n" for n in range(1, 401))
-    (folder / "losses.csv").write_text("step,images_seen,d_loss,g_loss\n" + lines + "401,5")
-    (folder / "settings.json").write_text('{"settings": {"data": "digits", "seed": 3}}')
-    rng = np.random.default_rng(0)
-    for epoch in range(1, 11):
-        picture = Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8))
-        picture.save(folder / "samples" / f"epoch-{epoch:03d}.png")
-    return folder
+    return training_run(tmp_path / "gan")
 
 
 def test_a_run_is_shown_as_far_as_there_is_room(training: Path) -> None:
@@ -267,6 +261,78 @@ def test_a_run_that_is_damaged(training: Path, tmp_path: Path) -> None:
         read_run(training, 1_000_000)
     with pytest.raises(ValueError, match="not the folder of a training run"):
         read_run(tmp_path, 1_000_000)
+
+
+def test_studies_are_shown_with_their_numbers(training: Path) -> None:
+    walk_study(training / "explored")
+    (training / "turn.json").write_text('{"study": "turn"')
+    turn, walk = studies_of([training, training], 1_000_000)
+    assert dict(turn.numbers) == {}
+    assert turn.left_out[0].startswith("turn.json cannot be read as a study's numbers")
+    assert walk.picture is not None
+    assert walk.film is not None
+    assert (walk.picture.width, walk.film.uri[:15]) == (24, "data:image/webp")
+    assert walk.numbers == (
+        ("walk: mean", "20.71"), ("walk: rows", "1,200"), ("noise", "normal"), ("spectrum", "a list of 100"),
+        ("from", "7, 24"),
+    )  # fmt: skip
+    assert walk.left_out == ()
+    page = page_of([record()], runs=[training])
+    assert {"repr-eval explore walk --weights mine", "20.71", "A walk through Z (explored)"} <= set(page.words)
+    assert page.number("img") == 10 + 2
+
+
+def test_a_study_whose_pictures_do_not_fit_keeps_its_numbers(training: Path) -> None:
+    walk_study(training)
+    (walk,) = studies_of([training], 0)
+    assert (walk.picture, walk.film, len(walk.numbers)) == (None, None, 5)
+    assert walk.left_out == tuple(
+        f"walk.{ending} is left out: the page's size does not allow it." for ending in ("png", "webp")
+    )
+    (training / "walk.png").write_bytes(b"<svg onload='alert(1)'/>")
+    (walk,) = studies_of([training], 1_000_000)
+    assert walk.picture is None
+    assert walk.left_out[0].startswith("walk.png cannot be read")
+
+
+def test_hardest_images_by_hand() -> None:
+    labels = np.array([0, 0, 1, 1])
+    # Shares that are right: (1 + 1) / 2, (0 + 1 / 2) / 2, (0 + 0) / 2, (1 + 1 / 2) / 2.
+    one = Predictions.of(np.array([[0, 2, 0, 1]]), labels)
+    two = Predictions.of(np.array([[0, 0, 2, 1], [0, 1, 2, 2]]), labels)
+    numbers, shares, mistaken = hardest([one, two])
+    assert numbers.tolist() == [2, 1, 3]
+    assert shares.tolist() == [0, 0.25, 0.75]
+    assert mistaken.tolist() == [0, 2, 2]  # of image 2, classes 0 and 2 have as much; of image 1, 2 has more than 1
+    assert hardest([one, two], 1)[0].tolist() == [2]
+
+
+def test_hardest_images_are_shown_where_predictions_are_stored(tmp_path: Path) -> None:
+    for name, right in zip("ab", one_draw(998, 1, 0, 1), strict=True):
+        stored(tmp_path, name, right)
+    images = np.zeros((1000, 128, 128, 3), np.uint8)
+    extras = replace(extras_of(tmp_path), test_images=lambda record: images)
+    page = Page(to_html(read_records(tmp_path), tmp_path, extras=extras))
+    pictures = [a for name, a in page.elements if name == "img"]
+    assert [(a["width"], a["height"]) for a in pictures] == [("64", "64")] * 2
+    assert {"CIFAR-10, 2 measurements", "taken for dog", "0.0% right", "50.0% right", "number 999"} <= set(page.words)
+    extras = replace(extras, test_images=lambda record: images[:10])  # of another test split
+    page = Page(to_html(read_records(tmp_path), tmp_path, extras=extras))
+    assert page.number("img") == 0
+    assert any(words.startswith("The images were not found") for words in page.words)
+    assert not any(a.get("id") == "hardest" for _, a in page_of([record()]).elements)
+
+
+def test_test_images_are_those_that_were_measured_on(tmp_path: Path) -> None:
+    append_record(tmp_path, record())
+    find = extras_of(tmp_path).test_images
+    digits = load_dataset("digits")
+    known = {"name": "handwritten digits", "train_fingerprint": "aa", "test_fingerprint": digits.test.fingerprint}
+    found = find(record(protocol="digits/per-class/1", dataset=known))
+    assert found is not None
+    np.testing.assert_array_equal(found, digits.test.images)
+    assert find(record(protocol="digits/per-class/1", dataset=known | {"test_fingerprint": "bb"})) is None
+    assert find(record(protocol="own-flowers/per-class/1", dataset=known)) is None
 
 
 def test_two_folders_agree_within_their_intervals() -> None:

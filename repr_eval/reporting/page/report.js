@@ -46,7 +46,10 @@
       return done;
     }
   };
-  table.addEventListener("click", async ({ target }) => {
+  for (const command of all("article .command")) {
+    command.append(make("button", { type: "button", className: "copy", textContent: "Copy" }));
+  }
+  document.addEventListener("click", async ({ target }) => {
     if (target.matches(".open-it")) {
       const body = target.closest("tbody");
       open(body, !body.rows[1].classList.contains("open"));

@@ -1,11 +1,9 @@
 """Run folders of `train-gan`: losses and sample grids, embedded as far as the page's size allows."""
 
-import base64
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -13,20 +11,11 @@ from typing import Any
 from markupsafe import Markup
 
 from repr_eval.reporting.page.charts import losses_chart, thinned
+from repr_eval.reporting.page.pictures import Sample, embedded, uri_size
 
 POINTS = 300  # of a curve of losses, at most
 _EPOCH = re.compile(r"epoch-(\d+)\.png")
 _SHOWN = ("data", "n_images", "arch", "width", "recipe", "epochs", "max_steps", "seed", "precision")
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A grid of samples as a data URI."""
-
-    name: str
-    uri: str
-    width: int
-    height: int
 
 
 @dataclass(frozen=True)
@@ -99,12 +88,12 @@ def _samples(folder: Path, budget: int) -> tuple[list[Sample], list[str]]:
     named = sorted((int(match[1]), path) for path in folder.glob("*.png") if (match := _EPOCH.fullmatch(path.name)))
     if not named:
         return [], ["There are no grids of samples."]
-    kept = _fitting([path.stat().st_size * 4 // 3 + 40 for _, path in named], budget)
+    kept = _fitting([uri_size(path) for _, path in named], budget)
     samples, left_out = [], []
     for number in kept:
         epoch, path = named[number]
         try:
-            samples.append(_embedded(path, f"epoch {epoch}"))
+            samples.append(embedded(path, f"epoch {epoch}"))
         except OSError as error:
             left_out.append(f"{path.name} cannot be read ({error}).")
     if len(kept) < len(named):
@@ -120,15 +109,3 @@ def _fitting(sizes: Sequence[int], budget: int) -> list[int]:
         if sum(sizes[number] for number in chosen) <= budget:
             return chosen
     return []
-
-
-def _embedded(path: Path, name: str) -> Sample:
-    """The picture's own bytes; OSError where they are no PNG."""
-    from PIL import Image
-
-    content = path.read_bytes()
-    with Image.open(BytesIO(content), formats=["PNG"]) as image:
-        image.load()
-        width, height = image.size
-    uri = f"data:image/png;base64,{base64.b64encode(content).decode()}"
-    return Sample(name, uri, width, height)

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from repr_eval.datasets import metric_of
@@ -17,6 +18,8 @@ from repr_eval.reporting.page import table
 from repr_eval.reporting.page.agreement import agreement
 from repr_eval.reporting.page.charts import highest, methods_chart
 from repr_eval.reporting.page.evidence import Confusion, confusion_of, evidence_of
+from repr_eval.reporting.page.explored import studies_of
+from repr_eval.reporting.page.hardest import hard_sets
 from repr_eval.reporting.page.studies import sections
 from repr_eval.reporting.page.table import Group, Line
 from repr_eval.reporting.page.training import Run, read_run
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 
 NAME = "report.html"
 LIMIT = 9_500_000  # bytes of a page
-PICTURES = 2_000_000  # of them, of training runs
+PICTURES = 2_000_000  # of them, of training runs and studies
+WHOLE = 1_000  # records with all their evidence: a browser takes long to read more
 SHORT = 420  # about the bytes of a line's evidence where that is left out, and of its tags
 BARS, MORE_BARS = 14, 100  # of a chart of methods, and of the one below it
 
@@ -41,6 +45,7 @@ class Extras:
     groups: Mapping[str, Group] = field(default_factory=dict)  # by record
     groups_words: str = ""  # how they came about, or why there are none
     class_names: Callable[[Record], Sequence[str]] = lambda record: ()
+    test_images: Callable[[Record], np.ndarray | None] = lambda record: None  # uint8 [N, S, S, 3]
 
 
 def write_page(
@@ -49,7 +54,8 @@ def write_page(
 ) -> Path:  # fmt: skip
     """Write report.html to `folder` from its records; the file's path.
 
-    `runs`: folders of `train-gan`, whose losses and samples are shown; `compare`: another folder of records. The
+    `runs`: folders of `train-gan`, whose losses and samples are shown. Studies of `explore` are shown where they lie
+    in `folder`, in a run's, or in explored/ in one of these. `compare`: another folder of records. The
     page has at most about `limit` bytes, and says what it left out for that. ValueError where there are no
     records, or a folder is no run.
     """
@@ -69,24 +75,31 @@ def to_html(
     if not records:
         raise ValueError(f"{folder}: holds no record; measure something first")
     extras = extras or Extras()
-    shown = _runs(runs, min(PICTURES, limit // 3))
+    budget = min(PICTURES, limit // 3)
+    explored = studies_of([folder, *runs], budget // 2 if runs else budget)
+    shown = _runs(runs, budget - sum(study.size for study in explored))
+    hard = hard_sets(records, folder, extras.class_names, extras.test_images)
     headline = _headline(records)
     studies = sections(records)
     lines = table.lines_of(records, extras.groups)
-    fixed = sum(run.size for run in shown) + sum(len(best) + len(others) for _, best, others, _ in headline)
+    fixed = sum(one.size for one in shown) + sum(one.size for one in explored) + sum(one.size for one in hard)
+    fixed += sum(len(best) + len(others) for _, best, others, _ in headline)
     fixed += sum(len(chart.svg) for section in studies for chart in section.charts)
     told, left_out = _with_evidence(lines, folder, extras, limit - fixed - 40_000)
     compared = agreement(records, other[1], other[0]) if other else None
     names = {"headline": "Methods", "measurements": "Measurements"}
     names = names if headline else {"measurements": "Measurements"}
     names |= {section.id: section.name for section in studies}
+    names |= {"hardest": "Hardest images"} if hard else {}
     names |= {"training": "Training"} if shown else {}
+    names |= {"explored": "Explored"} if explored else {}
     names |= {"agreement": "Comparison"} if compared else {}
     return _environment().get_template("report.html.j2").render(
         title="repr-eval: " + ", ".join(dict.fromkeys(r.dataset["name"] for r in records)),
         lead=_lead(records), top=_top(records), sections=names.items(), left_out=left_out,
         headline=headline, groups_words=extras.groups_words, filters=_filters(lines), columns=table.COLUMNS,
-        lines=told, studies=studies, runs=shown, agreement=compared, source=f"{len(records):,} records",
+        lines=told, studies=studies, runs=shown, explored=explored, hardest=hard,
+        agreement=compared, source=f"{len(records):,} records",
         css=Markup(_file("report.css")), js=Markup(_file("report.js")),
     )  # fmt: skip
 
@@ -166,14 +179,15 @@ def _with_evidence(
     whole, short = environment.get_template("evidence.html.j2"), environment.get_template("short.html.j2")
     cells = [table.cells_of(line) for line in lines]
     room = budget - sum(SHORT + sum(20 + len(one.words) + len(one.value) for one in row) for row in cells)
-    width, told, damaged = len(table.COLUMNS), {}, []
+    told: dict[str, Markup] = {}
+    width, damaged = len(table.COLUMNS), []
     measured = [line for line in lines if line.record]
     cut = 0
     for line in sorted(measured, key=lambda one: one.record.time if one.record else "", reverse=True):
         record = line.record
         assert record is not None
         text = ""
-        if room > 0:
+        if room > 0 and len(told) < WHOLE:
             try:
                 confusion = _confusion(folder, record, extras)
             except ValueError as error:
