@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/repr-eval
 DEMO := demo
 SMALL := --arch dcgan32-svhn --width 0.5
 
-.PHONY: setup demo test lint slow-test wheel-test real-data-test clean
+.PHONY: setup demo test lint slow-test wheel-test real-data-test browser-test chromium clean
 
 setup: $(VENV)/.complete
 
@@ -55,6 +55,15 @@ docs: $(VENV)/.docs
 $(VENV)/.docs: $(VENV)/.complete
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	touch $@
+
+# The report in Chromium: clicks, axe-core, thousands of records. CHROMIUM names one that is not on the path.
+CHROMIUM ?= $(shell for name in chromium chromium-browser google-chrome; do command -v $$name && break; done)
+browser-test: chromium setup
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[browser]'
+	CHROMIUM="$(CHROMIUM)" $(VENV)/bin/python -m pytest -m browser
+
+chromium:
+	@test -x "$(CHROMIUM)" || { echo "browser-test: no Chromium found; apt install chromium (or npm's @sparticuz/chromium), or name one: make browser-test CHROMIUM=/path/to/it" >&2; exit 1; }
 
 clean:
 	rm -rf $(VENV) $(DEMO) build repr_eval/svm/_products*.so .mypy_cache .pytest_cache .ruff_cache *.egg-info
