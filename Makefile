@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/repr-eval
 DEMO := demo
-SMALL := --arch dcgan32-svhn --width 0.5
+SMALL := --arch dcgan32-svhn --width 0.25
 
 .PHONY: setup demo test lint slow-test wheel-test real-data-test browser-test chromium clean
 
@@ -16,15 +16,17 @@ $(VENV)/.complete: pyproject.toml setup.py constraints.txt $(wildcard repr_eval/
 	touch $@
 
 demo: setup
-	$(RUN) train-gan --data digits $(SMALL) --epochs 43 --max-steps 300 --out $(DEMO)/gan --resume
+	$(RUN) train-gan --data digits $(SMALL) --recipe contrastive-unmirrored --epochs 86 --max-steps 600 --out $(DEMO)/gan --resume
 	$(RUN) digits --out $(DEMO) --weights $(DEMO)/gan/discriminator.safetensors
 	$(RUN) digits --out $(DEMO) --weights random $(SMALL)
 	$(RUN) digits --out $(DEMO)
 	$(RUN) digits --out $(DEMO) --weights pixels
 	$(RUN) table --out $(DEMO)
+	$(RUN) report --out $(DEMO) --run $(DEMO)/gan
 	@echo "tables: $(DEMO)/digits.csv, $(DEMO)/digits.md, $(DEMO)/digits-methods.md, $(DEMO)/overview.md"
 	@echo "picture: $(DEMO)/digits-methods.png; records: $(DEMO)/records.jsonl"
 	@echo "weights: $(DEMO)/gan/discriminator.safetensors; samples: $(DEMO)/gan/samples/"
+	@echo "all of it on one page, for a browser: $(DEMO)/report.html"
 
 lint: setup
 	$(VENV)/bin/ruff check .
