@@ -13,13 +13,14 @@ from comparison_records import one_draw, stored
 from factories import record, run
 from report_folders import training_run, walk_study
 
+from repr_eval.cli.explore import STUDIES
 from repr_eval.comparison.for_page import extras_of
 from repr_eval.datasets import load_dataset
 from repr_eval.predictions import Predictions
 from repr_eval.protocols import cifar10, svhn
 from repr_eval.records import Record, append_record, read_records
 from repr_eval.reporting import tables
-from repr_eval.reporting.page import words
+from repr_eval.reporting.page import explored, words
 from repr_eval.reporting.page.agreement import agreement
 from repr_eval.reporting.page.charts import thinned
 from repr_eval.reporting.page.evidence import confusion_of
@@ -280,6 +281,10 @@ def test_studies_are_shown_with_their_numbers(training: Path) -> None:
     page = page_of([record()], runs=[training])
     assert {"repr-eval explore walk --weights mine", "20.71", "A walk through Z (explored)"} <= set(page.words)
     assert page.number("img") == 10 + 2
+
+
+def test_the_page_knows_every_study_of_explore_that_has_numbers() -> None:
+    assert set(explored.STUDIES) == set(STUDIES) - {"boxes", "all"}
 
 
 def test_a_study_whose_pictures_do_not_fit_keeps_its_numbers(training: Path) -> None:

@@ -10,9 +10,11 @@ from repr_eval.reporting.page.pictures import Sample, embedded, uri_size
 
 # Study -> what it shows, in words. `repr_eval.explore` names them.
 STUDIES = {
+    "samples": "Samples",
     "walk": "A walk through Z",
     "arithmetic": "Samples added and subtracted",
     "turn": "An axis between two poses",
+    "forget": "Maps of G that draw an object, dropped",
     "neighbours": "Samples beside the nearest training images",
     "respond": "What features of D respond to",
     "deduplicate": "Near duplicates among training images",
