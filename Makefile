@@ -41,6 +41,12 @@ test: lint
 slow-test: setup
 	$(VENV)/bin/python -m pytest -m slow
 
+# The tests that need the optional packages.
+.PHONY: extras-test
+extras-test: setup
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[timm,hf,onnx,tensorboard]'
+	$(VENV)/bin/python -m pytest -m extras
+
 # A wheel, from a source distribution, in a new environment outside the checkout; slow-test runs it too.
 wheel-test: setup
 	$(VENV)/bin/python -m pytest -s -m slow tests/test_wheel.py

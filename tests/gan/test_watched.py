@@ -111,8 +111,8 @@ def test_a_log_that_cannot_be_written_is_refused_before_training(
     assert not (tmp_path / "run" / "settings.json").exists()
 
 
+@pytest.mark.extras
 def test_tensorboard_itself(tmp_path: Path) -> None:
-    pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import (
         SCALARS,
         EventAccumulator,

@@ -147,9 +147,10 @@ def test_onnx_files_and_devices_that_are_not_there(onnx: Any, tmp_path: Path) ->
         encoder(str(onnx("float batch 3 height one")), ("conv",))
 
 
+@pytest.mark.extras
 def test_onnx_itself(tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    pytest.importorskip("onnxruntime")
+    import onnx
+
     made = onnx.helper
     numbers = onnx.TensorProto.FLOAT
     weight = onnx.numpy_helper.from_array(np.full((2, 3, 1, 1), 0.5, np.float32), "weight")

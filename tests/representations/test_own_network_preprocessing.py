@@ -136,8 +136,10 @@ def test_a_mean_that_is_rounding_is_nought_in_the_key() -> None:
     assert answers([torch.tensor([[-1.0, 1.0002]])]) == [["0.0001", "1.41"]]
 
 
+@pytest.mark.extras
 def test_timm_itself() -> None:
-    timm = pytest.importorskip("timm")
+    import timm
+
     network = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=0)
     assert of_timm(network) == Preprocessing((0.5,) * 3, (0.5,) * 3, 224)
     assert encoder("timm:resnet10t").description.n_features == 512
