@@ -29,7 +29,7 @@ def begin_decay(run: Path, out: Path, steps: int | None = None) -> TrainingSetti
     if not (run / SETTINGS).is_file():
         raise ValueError(f"{run}: not the folder of a training run (it has no {SETTINGS})")
     settings, history = read_settings(run / SETTINGS), read_history(run / SETTINGS)
-    stored = load_checkpoint(run, torch.device("cpu"))
+    stored = load_checkpoint(run, torch.device("cpu"), settings.run)
     if stored is None:
         raise ValueError(f"{run}: has no checkpoint to go on from; train it first")
     step, tensors = stored
@@ -48,7 +48,7 @@ def begin_decay(run: Path, out: Path, steps: int | None = None) -> TrainingSetti
     ).resolved()
     out.mkdir(parents=True, exist_ok=True)
     # The settings come last: a folder that has them has all that they speak of.
-    save_checkpoint(out, step, tensors)
+    save_checkpoint(out, step, tensors, settings.run)
     if (run / LOG).exists():
         write_text(out / LOG, (run / LOG).read_text())
     write_text(

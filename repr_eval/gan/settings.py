@@ -1,5 +1,6 @@
 """The settings of a training run: all that, with the images, decides its weights."""
 
+import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -104,6 +105,32 @@ class TrainingSettings:
         """One flat dictionary: the settings, the recipe's choices among them, its name as "recipe"."""
         choices = asdict(self.recipe) | {"projection": list(self.recipe.projection)}
         return asdict(self) | {"recipe": choices.pop("name")} | choices
+
+    @property
+    def run(self) -> str:
+        """The SHA-256 of all that does not change when a run goes on: what its checkpoints are known by.
+
+        Choices that are the paper's are left out, so that the hash stays what it is when a later version adds one.
+        """
+        told = {name: _plain(value) for name, value in self.to_json().items() if name not in EXTENDABLE}
+        usual = {name: _plain(value) for name, value in TrainingSettings("", "", 0).to_json().items()}
+        always = ("data", "data_sha256", "n_images", "recipe")
+        chosen = {name: value for name, value in told.items() if name in always or value != usual[name]}
+        return hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+
+
+_UNCHANGED = asdict(Augmentation())
+
+
+def _plain(value: Any) -> Any:
+    """A setting's value with numbers that are equal written alike, and of views what they change."""
+    if isinstance(value, dict) and set(value) <= set(_UNCHANGED):
+        return {name: _plain(choice) for name, choice in value.items() if choice != _UNCHANGED[name]}
+    if isinstance(value, dict):
+        return {name: _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return int(value) if isinstance(value, bool | float) and value == value // 1 else value
 
 
 def settings_from_json(stored: dict[str, Any]) -> TrainingSettings:

@@ -76,9 +76,9 @@ class _Run:
         ).to(device)
 
     def restore(self) -> None:
-        stored = load_checkpoint(self.out, self.device) if self.ranks.first else None
+        stored = load_checkpoint(self.out, self.device, self.settings.run) if self.ranks.first else None
         self.ranks.wait()  # the first may put a damaged file aside
-        stored = stored or load_checkpoint(self.out, self.device)
+        stored = stored or load_checkpoint(self.out, self.device, self.settings.run)
         if stored:
             self.step, tensors = stored
             self.game.load_state(tensors)
@@ -102,7 +102,7 @@ class _Run:
         if self.step == self.stored_step or not self.ranks.first:
             return
         try:
-            save_checkpoint(self.out, self.step, self.game.state())
+            save_checkpoint(self.out, self.step, self.game.state(), self.settings.run)
         except ValueError as error:
             raise TrainingFailed(
                 f'{error}. Try a lower `lr`, `precision="fp32"`, or another `seed`, in a new `out`'

@@ -3,6 +3,7 @@
 import dataclasses
 import errno
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -21,6 +22,7 @@ import torch
 from click.testing import CliRunner
 from dying_training import SETTINGS, SMALL_BATCHES, STEPS, after, go_on, images, readable_checkpoints
 from factories import no_file_larger_than
+from safetensors.torch import load_file, save_file
 
 import repr_eval
 from repr_eval.cli import main
@@ -248,6 +250,90 @@ def test_tensors_that_are_not_those_that_were_stored_are_not_gone_on_with(tmp_pa
     newest.write_bytes(content)
     go_on(tmp_path, stop=after(1))
     assert (tmp_path / f"damaged-{newest.name}").read_bytes() == content
+
+
+# A checkpoint is of its step and of its run.
+
+
+def test_a_checkpoint_with_the_name_of_another_step_is_passed_over(
+    tmp_path: Path, whole: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on(tmp_path, stop=after(11))
+    newest = tmp_path / "checkpoint-000000011.safetensors"
+    newest.rename(tmp_path / "checkpoint-000000013.safetensors")
+    assert go_on(tmp_path, stop=after(1)).steps == 11
+    assert "checkpoint-000000013.safetensors: is of step 11, not of the step that it is named for" in caplog.text
+    (tmp_path / "damaged-checkpoint-000000013.safetensors").unlink()
+    go_on(tmp_path)
+    assert_same(tmp_path, whole)
+
+
+def test_a_checkpoint_of_another_run_is_passed_over_or_refused(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on(tmp_path / "own", stop=after(3))
+    go_on(tmp_path / "other", dataclasses.replace(SETTINGS, seed=2), stop=after(4))
+    foreign = (tmp_path / "other" / "checkpoint-000000004.safetensors").read_bytes()
+    (tmp_path / "own" / "checkpoint-000000004.safetensors").write_bytes(foreign)
+    assert go_on(tmp_path / "own", stop=after(1)).steps == 4
+    assert "checkpoint-000000004.safetensors: is of a run with other settings; put aside" in caplog.text
+    for path in (tmp_path / "own").glob("checkpoint-*"):
+        path.unlink()
+    (tmp_path / "own" / "checkpoint-000000004.safetensors").write_bytes(foreign)
+    before = contents(tmp_path)
+    with pytest.raises(ValueError, match=r"checkpoint-000000004\.safetensors: is of a run with other settings; start"):
+        go_on(tmp_path / "own")
+    assert contents(tmp_path) == before
+
+
+def test_checkpoints_from_before_they_told_their_step_are_gone_on_with(
+    tmp_path: Path, whole: dict[str, bytes], caplog: pytest.LogCaptureFixture
+) -> None:
+    go_on(tmp_path, stop=after(11))
+    for path in tmp_path.glob("checkpoint-*"):
+        tensors = load_file(path)
+        save_file(tensors, path, {"sha256": checkpoint._sha256(tensors)})
+    go_on(tmp_path)
+    assert not caplog.records
+    assert_same(tmp_path, whole)
+
+
+def test_what_a_checkpoint_says_of_itself_is_hashed(tmp_path: Path) -> None:
+    checkpoint.save_checkpoint(tmp_path, 150, {"w": torch.ones(2)}, "a run")
+    path = tmp_path / "checkpoint-000000150.safetensors"
+    path.write_bytes(path.read_bytes().replace(b"150", b"200"))
+    path.rename(tmp_path / "checkpoint-000000200.safetensors")
+    with pytest.raises(ValueError, match=r"checkpoint-000000200\.safetensors: damaged"):
+        checkpoint.load_checkpoint(tmp_path, CPU, "a run")
+
+
+@pytest.mark.parametrize("name", ["fifo", "device"])
+def test_a_checkpoint_that_is_no_file_is_not_waited_for(tmp_path: Path, name: str) -> None:
+    go_on(tmp_path, stop=after(3))
+    bad = tmp_path / "checkpoint-000000004.safetensors"
+    os.mkfifo(bad) if name == "fifo" else bad.symlink_to("/dev/zero")
+    assert go_on(tmp_path, stop=after(1)).steps == 4
+
+
+def test_the_hash_of_a_run_is_that_of_what_may_not_change() -> None:
+    longer = dataclasses.replace(SETTINGS, epochs=9, max_steps=4)
+    assert longer.run == SETTINGS.run
+    assert dataclasses.replace(SETTINGS, width=0.03 + 0, seed=1).run == SETTINGS.run
+    for name, value in OTHER.items():
+        assert dataclasses.replace(SETTINGS, **{name: value}).run != SETTINGS.run, name
+    for name, value in OTHER_CHOICES.items():
+        assert dataclasses.replace(SETTINGS, recipe=dataclasses.replace(SMALL_BATCHES, **{name: value})).run != (
+            SETTINGS.run
+        ), name
+    everything = dataclasses.replace(SETTINGS, recipe=Recipe(**OTHER_CHOICES), **OTHER)
+    assert settings_from_json(json.loads(json.dumps(everything.to_json()))).run == everything.run
+    assert dataclasses.replace(SETTINGS, width=1).run == dataclasses.replace(SETTINGS, width=1.0).run
+
+
+def test_the_hash_of_a_run_stays_what_it_is() -> None:
+    papers = TrainingSettings("noise", "0", 43)
+    told = '{"data": "noise", "data_sha256": "0", "n_images": 43, "recipe": "paper"}'
+    assert papers.run == hashlib.sha256(told.encode()).hexdigest()
 
 
 def test_checkpoints_that_may_not_be_read_are_not_put_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
