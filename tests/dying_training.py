@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +89,8 @@ def half_a_checkpoint(tensors: dict[str, torch.Tensor], path: Path, metadata: di
     path.write_bytes(content[: len(content) // 2])
 
 
-def start_of_an_entry(path: Path, mode: str) -> None:
-    with open(path, mode) as file:
-        file.write("1")  # of "15,120,...": taken for a whole line, it would be of an early step
+def start_of_an_entry(file: FileIO, content: bytes) -> None:
+    file.write(b"1")  # of "15,120,...": taken for a whole line, it would be of an early step
 
 
 def nothing(*_: Any, **__: Any) -> None: ...
@@ -98,7 +98,7 @@ def nothing(*_: Any, **__: Any) -> None: ...
 
 def arm(fault: str, n: int) -> None:
     """Prepare this process to die the n-th time that ..."""
-    if fault == "fsync":  # ... a file is complete under its temporary name
+    if fault == "fsync":  # ... a file is complete under its temporary name, or a folder has its new name
         os.fsync = nth_time(n, os.fsync, nothing)
     elif fault == "replace":  # ... a file has just got its name
         os.replace = nth_time(n, os.replace, os.replace)
@@ -107,9 +107,7 @@ def arm(fault: str, n: int) -> None:
     elif fault == "update":  # ... an optimiser would step: the first and every other time D's, else G's
         DCGAN._update = nth_time(n, DCGAN._update, nothing)  # type: ignore[method-assign]
     elif fault == "log":  # ... the start of an entry of the log is written; nothing else is appended to
-        opened: Callable[..., Any] = open
-        dying = nth_time(n, opened, start_of_an_entry)
-        vars(run_folder)["open"] = lambda path, mode: (dying if mode == "a" else opened)(path, mode)
+        run_folder.write_all = nth_time(n, run_folder.write_all, start_of_an_entry)  # type: ignore[attr-defined]
     else:
         raise ValueError(fault)
 

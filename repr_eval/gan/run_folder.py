@@ -3,12 +3,10 @@
 Files that another process or a later life of the run reads are written whole; the log is cut back to the checkpoint.
 """
 
-import fcntl
 import json
 import logging
+import os
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +18,12 @@ from repr_eval.gan.run_history import changes, continued, stretch
 from repr_eval.gan.settings import SETTINGS, TrainingSettings, read_history, read_settings, refuse_changes
 from repr_eval.gan.start import Start
 from repr_eval.gan.watched import LINES, EventFiles, add_lines, as_json
-from repr_eval.system.files import naming, write_text
+from repr_eval.system.files import naming, open_own, sweep, write_all, write_text
 from repr_eval.system.ranks import Ranks
 
 COLLAPSE_WINDOW = 500  # steps
 COLLAPSE_LOSS = 1e-3  # a mean D loss below this over the window: the fakes are told apart beyond doubt
+SAMPLES = "samples"  # the folder of the grids
 LOG_HEADER = "step,images_seen,d_loss,g_loss\n"
 DISCRIMINATOR, GENERATOR, LOG = "discriminator.safetensors", "generator.safetensors", "losses.csv"
 
@@ -35,19 +34,10 @@ class TrainingFailed(ValueError):
     """The game broke down: NaN, or a loss that collapsed. The last good checkpoint is kept."""
 
 
-@contextmanager
-def exclusive(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases however the process ends."""
-    with open(out / ".lock", "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"{out}: another process is training in this folder") from error
-        yield
-
-
 def check_folder(out: Path, resume: bool) -> None:
     """Raise a ValueError where `out` cannot be the folder of a run that is to begin or, with `resume`, to go on."""
+    if (out / SAMPLES).is_symlink():
+        raise ValueError(f"{out / SAMPLES}: is a link, which no run makes; remove it, or choose another `out`")
     if (out / SETTINGS).exists():
         if not resume:
             raise ValueError(
@@ -74,9 +64,8 @@ def prepare_folder(
                 "or `max_steps`, or choose another `out`"
             )
         _refuse_other_pace(before, settings, latest_step(out), out)
-    for folder in (out, out / "samples"):
-        for leftover in folder.glob(".partial-*"):
-            leftover.unlink()
+    for folder in (out, out / SAMPLES):
+        sweep(folder, seconds=0)  # no other process writes here
     now = stretch(latest_step(out), device)
     if past and now["from_step"] and (differences := changes(past[-1], now)):
         logger.warning(
@@ -97,8 +86,8 @@ def _refuse_other_pace(before: TrainingSettings, now: TrainingSettings, step: in
 
 def cut_log(path: Path, step: int, events: EventFiles | None = None) -> list[float]:
     """Leave the log, and what is made of it, as they were after `step` steps; D's losses in it."""
-    lines = path.read_text().splitlines(keepends=True)[1:] if path.exists() else []
     try:
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)[1:] if path.is_file() else []
         kept = [line for line in lines if line.endswith("\n") and int(line.split(",")[0]) <= step]
         losses = [float(line.split(",")[2]) for line in kept]
         lines_of_json = "".join(map(as_json, kept))
@@ -145,8 +134,8 @@ class Log:
             self.last = (d_loss, g_loss)
         self.waiting.clear()
         if self.ranks.first:
-            with naming(self.path), open(self.path, "a") as file:
-                file.write("".join(rows))
+            with naming(self.path), open_own(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+                write_all(file, "".join(rows).encode())
             add_lines(self.path.parent, rows)
             if self.events:
                 self.events.add(rows)

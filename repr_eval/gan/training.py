@@ -24,17 +24,18 @@ from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.batches import Batches
 from repr_eval.gan.checkpoint import load_checkpoint, save_checkpoint
 from repr_eval.gan.game import DCGAN
-from repr_eval.gan.run_folder import LOG, Log, TrainingFailed, cut_log, exclusive, prepare_folder
+from repr_eval.gan.run_folder import LOG, SAMPLES, Log, TrainingFailed, cut_log, prepare_folder
 from repr_eval.gan.samples import generate, save_grid
 from repr_eval.gan.settings import TrainingSettings
 from repr_eval.gan.start import Start
 from repr_eval.gan.watched import EventFiles, writer_for
 from repr_eval.gan.weights import WeightsInfo, save_weights
+from repr_eval.system.files import exclusive
 from repr_eval.system.progress import progress_count
 from repr_eval.system.random_streams import draw_noise, generator_for
 from repr_eval.system.ranks import Ranks, current
 
-SAMPLES = 64  # images in a sample grid
+GRID = 64  # images in a sample grid
 LOOK_EVERY = 50  # steps between two looks at the losses; a look waits for the device
 ASK_EVERY = 10  # steps after which several ranks ask each other whether one is to stop
 TRIED_STEPS = 2  # of a smaller batch after memory ran out: Adam's moments are there from the first on
@@ -72,7 +73,7 @@ class _Run:
         self.events = events
         self.log = Log(out / LOG, settings.batch_size, ranks, events)
         self.fixed_noise = draw_noise(
-            SAMPLES, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
+            GRID, settings.z_dim or 0, settings.z or "", generator_for(settings.seed, "samples")
         ).to(device)
 
     def restore(self) -> None:
@@ -125,7 +126,7 @@ class _Run:
             )  # fmt: skip
             save_weights(self.out / f"{name}.safetensors", network, info)
         epoch = -(-self.step // s.steps_per_epoch)
-        path = self.out / "samples" / f"epoch-{epoch:03d}.png"
+        path = self.out / SAMPLES / f"epoch-{epoch:03d}.png"
         save_grid(path, generate(self.game.published_generator, self.fixed_noise))
         if self.events and self.events.writer:
             self.events.picture(path, self.step)
@@ -172,7 +173,7 @@ def train(
     check_images(images, settings, architecture_named(settings.arch).image_size)
     out, writer = Path(out), writer_for(log)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out) if ranks.first else nullcontext():
+    with exclusive(out, "training") if ranks.first else nullcontext():
         if ranks.first:
             prepare_folder(out, settings, resume, device, start)
         ranks.wait()

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.io import savemat
 
-from repr_eval.system.files import replacing, write_text
+from repr_eval.system.files import exclusive, replacing, write_text
 from repr_eval.system.progress import progress_count
 
 NAME = "house-numbers-generated"
@@ -218,6 +218,13 @@ def write_svhn_layout(folder: Path, n_train: int, n_test: int, seed: int, n_extr
     _require_at_least(1, n_train=n_train, n_test=n_test)
     _require_at_least(0, n_extra=n_extra, seed=seed)
     folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with exclusive(folder, "drawing digits"):
+        _write_layout(folder, n_train, n_test, seed, n_extra)
+
+
+def _write_layout(folder: Path, n_train: int, n_test: int, seed: int, n_extra: int) -> None:
+    """As `write_svhn_layout`, with the lock of the folder."""
     present = sorted(path.name for path in folder.glob("*.mat"))
     if present:
         raise FileExistsError(f"{folder} already holds {', '.join(present)}; name an empty or new folder")

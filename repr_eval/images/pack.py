@@ -20,7 +20,7 @@ import numpy.typing as npt
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
-from repr_eval.system.files import naming, write_text
+from repr_eval.system.files import naming, rename, write_text
 from repr_eval.system.progress import progress_count
 
 FORMAT = "repr-eval image pack"
@@ -175,7 +175,7 @@ def _publish(partial: PartialArray, job: _Job, decoded_now: int) -> PackReport:
     with open(path, "rb") as file, naming(path):
         os.fsync(file.fileno())
     write_text(_sidecar_path(report.out), _sidecar(report))
-    path.replace(report.out)
+    rename(path, report.out)
     remove_leftovers(report.out)
     return report
 

@@ -2,14 +2,17 @@
 
 Beside the array `.partial-NAME` lies a journal, `.partial-NAME.journal`: one line of JSON that says what the array is
 to hold (the key), then one line for every finished block. The order of writes is the whole idea: rows reach the disk
-before the journal names their block, and the journal is emptied before an array is begun anew.
+before the journal names their block, the journal is emptied before an array is begun anew, and it is removed last: an
+array without a journal is not ours. Nor is a link, which is neither followed nor removed.
 """
 
+import errno
 import json
 import logging
 import os
 import sys
 import time
+import zlib
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +20,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from repr_eval.system.files import naming, reserve
+from repr_eval.system.arrays import mapped_npy, npy_header
+from repr_eval.system.files import is_own, naming, open_own, reserve, write_all
 
 if sys.platform != "win32":
     import fcntl
@@ -48,7 +52,8 @@ class PartialArray:
     def __enter__(self) -> Self:
         with naming(self.journal_path):
             self.out.parent.mkdir(parents=True, exist_ok=True)
-            self._journal = open(self.journal_path, "a+b")
+            _refuse_foreign(self.out)
+            self._journal = open_own(self.journal_path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         try:
             self._lock()
             if not self._take_up():
@@ -78,7 +83,7 @@ class PartialArray:
         if self._unsynced:
             with naming(self.path):
                 self.array.flush()
-            self._append(*({"block": block, "note": note} for block, note in self._unsynced.items()))
+            self._append(*(_line(block, note) for block, note in self._unsynced.items()))
             self._unsynced.clear()
         self._synced_at = time.monotonic()
 
@@ -97,25 +102,33 @@ class PartialArray:
         lines, end = self._read_journal()
         if not lines or not self.path.exists():
             return False
-        stored = lines[0]
+        stored = lines[0] if isinstance(lines[0], dict) else {}
         changed = [name for name in self.key if stored.get(name) != self.key[name]]
         if changed:
             logger.warning("%s: %s changed since it was begun; starting over", self.path, ", ".join(changed))
             return False
-        self.array = np.lib.format.open_memmap(self.path, mode="r+")
+        with open_own(self.path, os.O_RDWR) as file:
+            array = mapped_npy(file, np.dtype(np.uint8), self.shape)
+        if array is None:
+            logger.warning("%s: damaged; starting over", self.path)
+            return False
+        done = {line["block"]: line["note"] for line in lines[1:]}
+        self.array, self.done = array, done
         self._journal.truncate(end)
-        self.done = {line["block"]: line["note"] for line in lines[1:]}
         return True
 
     def _read_journal(self) -> tuple[list[Any], int]:
-        """The journal's whole lines, and where they end: a kill can leave half a line behind them."""
+        """The journal's whole lines before any damaged one, and where they end: a kill can leave half a line."""
         lines, end = [], 0
         self._journal.seek(0)
-        for line in self._journal:
+        for line in self._journal.read().splitlines(keepends=True):
             try:
-                lines.append(json.loads(line.decode() if line.endswith(b"\n") else ""))
-            except ValueError:
+                content = json.loads(line.decode() if line.endswith(b"\n") else "")
+                if lines and content != _line(content["block"], content["note"]):
+                    break
+            except (ValueError, RecursionError, TypeError, KeyError):
                 break
+            lines.append(content)
             end += len(line)
         return lines, end
 
@@ -132,9 +145,13 @@ class PartialArray:
 
     def _append(self, *lines: Any) -> None:
         with naming(self.journal_path):
-            self._journal.write(b"".join(json.dumps(line).encode() + b"\n" for line in lines))
-            self._journal.flush()
+            write_all(self._journal, b"".join(json.dumps(line).encode() + b"\n" for line in lines))
             os.fsync(self._journal.fileno())
+
+
+def _line(block: int, note: Any) -> dict[str, Any]:
+    """What the journal says of a finished block; of a line that a disk has changed the checksum is wrong."""
+    return {"block": block, "note": note, "crc32": zlib.crc32(json.dumps([block, note]).encode())}
 
 
 def partial_paths(out: Path) -> tuple[Path, Path, Path]:
@@ -144,21 +161,40 @@ def partial_paths(out: Path) -> tuple[Path, Path, Path]:
 
 
 def remove_leftovers(out: Path) -> None:
-    """Remove whatever is left of an unfinished `out`."""
-    for path in partial_paths(out):
+    """Remove whatever is left of an unfinished `out`, the journal last. FileExistsError where that is not ours."""
+    _refuse_foreign(out)
+    array, journal, copy = partial_paths(out)
+    for path in (copy, array, journal):
         path.unlink(missing_ok=True)
 
 
+def _refuse_foreign(out: Path) -> None:
+    """FileExistsError where a link or no file has the name of one of ours, or an array has no journal."""
+    array, journal, _ = partial_paths(out)
+    there = {path: is_own(path) for path in partial_paths(out)}
+    if there[array] and not there[journal]:
+        raise FileExistsError(
+            errno.EEXIST, f"is not of an unfinished pack ({journal.name} is not there); remove it", str(array)
+        )
+
+
 def create_array(path: Path, shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[np.uint8]]:
-    """A new .npy file of uint8 zeros, memory-mapped, its space on the disk already taken.
+    """A new .npy file of uint8 zeros, memory-mapped, its space on the disk already taken; in place of one of ours.
 
     Taken now since a write through the map to a full disk would not raise but kill the process (SIGBUS).
     """
+    dtype = np.dtype(np.uint8)
+    if is_own(path):
+        path.unlink()
     try:
-        with naming(path):
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-            with open(path, "r+b") as file:
-                reserve(file.fileno(), os.path.getsize(path))
+        with naming(path), open_own(path, os.O_RDWR | os.O_CREAT | os.O_EXCL) as file:
+            header = npy_header(dtype, shape)
+            write_all(file, header)
+            size = len(header) + int(np.prod(shape))
+            file.truncate(size)
+            reserve(file.fileno(), size)
+            array = mapped_npy(file, dtype, shape)
+            assert array is not None
     except BaseException:
         path.unlink(missing_ok=True)
         raise

@@ -13,20 +13,20 @@ import json
 import logging
 import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repr_eval.system.files import replacing, reserve, write_text
+from repr_eval.system.arrays import mapped_npy
+from repr_eval.system.files import open_regular, replacing, require_regular, reserve, sweep, write_text
 from repr_eval.system.parallel import parallel_map
 from repr_eval.system.ranks import ALONE, Ranks
 
-STALE_SECONDS = 24 * 3600
 VERSION = 3  # of the extraction code and of an entry's layout: raised whenever the same settings would give another one
 HASHES = "rows_sha256"  # in KEY.json, beside the settings
 BLOCK_BYTES = 1 << 22  # hashed at a time: at most so many, but at least one row
@@ -109,12 +109,15 @@ def _opened(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) -> E
     path = _path(folder, settings)
     try:
         with _locked(folder, fcntl.LOCK_SH):
-            content = json.loads(path.with_suffix(".json").read_bytes())
-            rows = np.lib.format.open_memmap(path, "r")
+            with open_regular(path.with_suffix(".json")) as described:
+                content = json.loads(described.read())
+            require_regular(path)
+            with FileIO(path) as file:
+                rows = mapped_npy(file, np.dtype(settings["precision"]), shape)
         hashes = RowHashes(**content.pop(HASHES))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    if (rows.shape, rows.dtype, content) != (shape, np.dtype(settings["precision"]), _described(settings)):
+    if rows is None or content != _described(settings):
         return None
     size, blocks = hashes.block_rows, hashes.blocks
     if type(size) is not int or size < 1 or not isinstance(blocks, list) or len(blocks) != -(-len(rows) // size):
@@ -133,14 +136,12 @@ def write(
     with ExitStack() as publishing, replacing(path) if ranks.first else nullcontext(path) as own:
         partial = ranks.broadcast(own)
         if ranks.first:
-            _remove_stale(folder)
+            sweep(folder)
             check_space(folder, settings, shape)
             _create(partial, dtype, shape)
         ranks.wait()
-        with open(partial, "rb") as held:
-            fcntl.flock(held, fcntl.LOCK_SH)  # however long `fill` takes before it writes
-            array = np.lib.format.open_memmap(partial, "r+")
-            fill(array)
+        array = np.lib.format.open_memmap(partial, "r+")
+        fill(array)
         array.flush()
         ranks.wait()
         if ranks.first:
@@ -205,12 +206,3 @@ def _create(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
 
 def _path(folder: Path, settings: dict[str, Any]) -> Path:
     return folder / f"{key_of(settings)}.npy"
-
-
-def _remove_stale(folder: Path) -> None:
-    """Remove what killed processes left: temporary files that nobody holds, nor has written to for a day."""
-    for partial in folder.glob(".partial-*"):
-        with suppress(FileNotFoundError, BlockingIOError), open(partial, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if time.time() - os.fstat(file.fileno()).st_mtime > STALE_SECONDS:
-                partial.unlink()

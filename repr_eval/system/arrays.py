@@ -1,11 +1,22 @@
-"""Arrays of whole numbers in a file named by their hash: index lists of draws, predictions."""
+"""Arrays in files: those of whole numbers in a file named by their hash (index lists of draws, predictions), and .npy
+files whose type and shape are known beforehand, so that no damaged header is believed or parsed.
+"""
 
 import hashlib
+import io
+import logging
+import os
+import zipfile
+import zlib
+from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from repr_eval.system.files import replacing
+from repr_eval.system.files import open_regular, replacing
+
+logger = logging.getLogger(__name__)
 
 
 def digest_of(lists: dict[str, np.ndarray]) -> str:
@@ -18,10 +29,48 @@ def digest_of(lists: dict[str, np.ndarray]) -> str:
 
 
 def save_lists(folder: Path, lists: dict[str, np.ndarray]) -> str:
-    """Write the lists to `folder`/DIGEST.npz, unless they are there, and return their digest."""
+    """Write the lists to `folder`/DIGEST.npz, unless they are there, and return their digest.
+
+    A file of that name with another content (a failing disk) is written anew, with a warning.
+    """
     digest = digest_of(lists)
     path = folder / f"{digest[:16]}.npz"
-    if not path.exists():
+    there = os.path.lexists(path)
+    if there and not (whole := _holds(path, digest)):
+        logger.warning("%s: damaged; written anew", path)
+    if not there or not whole:
         with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **lists)  # type: ignore[arg-type]
+            np.savez_compressed(file, **lists)
     return digest
+
+
+def _holds(path: Path, digest: str) -> bool:
+    """Whether `path` is an archive of arrays with that digest."""
+    try:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as stored:
+            return digest_of(dict(stored)) == digest
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, SyntaxError, NotImplementedError, RuntimeError):
+        return False
+    except (zipfile.BadZipFile, zlib.error):
+        return False
+
+
+def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    """What a .npy file of such an array, in C order, begins with."""
+    file = io.BytesIO()
+    described = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, described)
+    return file.getvalue()
+
+
+def mapped_npy(file: FileIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.memmap[Any, Any] | None:
+    """The array in an open .npy file, memory-mapped as the file is opened; None unless it is of that type and shape.
+
+    The header is compared, not parsed, and so is the file's length.
+    """
+    header, size = npy_header(dtype, shape), int(np.prod(shape)) * dtype.itemsize
+    if os.fstat(file.fileno()).st_size != len(header) + size or os.pread(file.fileno(), len(header), 0) != header:
+        return None
+    if not size:
+        return None  # nothing can be mapped
+    return np.memmap(file, dtype, "r+" if file.writable() else "r", len(header), shape)

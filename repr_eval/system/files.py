@@ -1,12 +1,26 @@
-"""Files that appear whole or not at all: write to a temporary name, then rename."""
+"""Files that appear whole or not at all: write to a temporary name, then rename.
+
+What is opened under a name that somebody else can guess is opened here: links are not followed, nothing is emptied, and
+what is no regular file (a FIFO, a device) is neither waited for nor read.
+"""
 
 import errno
 import fcntl
 import os
+import re
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from io import BufferedReader, FileIO
 from pathlib import Path
+
+# Temporary files of this package. No other name of its own begins so, and no file of anybody else's is removed.
+_PREFIX = ".repr-eval-partial-"
+_TEMPORARY = re.compile(rf"{re.escape(_PREFIX)}[a-z0-9_]{{8}}(\.\w*)?")
+STALE_SECONDS = 24 * 3600  # a lock says who writes, but on some file systems not to other machines
+_swept: set[str] = set()  # folders, in this process
 
 
 @contextmanager
@@ -15,16 +29,20 @@ def replacing(path: Path) -> Iterator[Path]:
 
     On any error, a full disk or an interrupt, the temporary file is removed and `path` is as it was; an OSError that
     names no file (a full disk's does not) is raised with `path`'s name. The temporary name ends like `path`'s own,
-    since some writers choose the format by it.
+    since some writers choose the format by it. What killed processes left in the folder is removed (`sweep`).
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder; a file is to be written there", str(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
+    if (folder := os.path.realpath(path.parent)) not in _swept:
+        _swept.add(folder)
+        sweep(path.parent)
+    handle, name = tempfile.mkstemp(prefix=_PREFIX, suffix=path.suffix, dir=path.parent)
     partial = Path(name)
     try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)  # until the end: this file is being written
         with naming(path):
             yield partial
             with open(partial, "rb") as file:
@@ -33,9 +51,104 @@ def replacing(path: Path) -> Iterator[Path]:
         umask = os.umask(0)
         os.umask(umask)
         partial.chmod(0o666 & ~umask)
-        partial.replace(path)
+        rename(partial, path)
     finally:
+        os.close(handle)
         partial.unlink(missing_ok=True)
+
+
+def rename(path: Path, name: Path) -> None:
+    """Give `path` another name in its folder, in place of what has it, and bring that to the disk."""
+    os.replace(path, name)
+    handle = os.open(name.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system that cannot sync a folder
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sweep(folder: Path, seconds: float = STALE_SECONDS) -> None:
+    """Remove the temporary files that killed processes of this package left in `folder`.
+
+    Those are regular files of its names, of this user, which nobody holds nor has written to for so many seconds.
+    """
+    with suppress(OSError):
+        for name in filter(_TEMPORARY.fullmatch, os.listdir(folder)):
+            with suppress(OSError, ValueError), open_own(folder / name, os.O_RDONLY) as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                its = os.fstat(file.fileno())
+                if its.st_uid == os.getuid() and time.time() - its.st_mtime >= seconds:
+                    (folder / name).unlink()
+
+
+def open_own(path: Path, flags: int) -> FileIO:
+    """A file under a name that this package gives its own, unbuffered, opened with `flags` (os.O_RDWR, ...).
+
+    FileExistsError where a link, a folder, a FIFO or a device has the name: that was not made here.
+    """
+    wrong = FileExistsError(errno.EEXIST, "is not a file that repr-eval has made; remove it", str(path))
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        handle = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.EISDIR, errno.ENXIO):
+            raise wrong from error
+        raise
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise wrong
+    mode = {os.O_RDONLY: "r", os.O_WRONLY: "w", os.O_RDWR: "r+"}[flags & os.O_ACCMODE]
+    file = FileIO(handle, mode)
+    file.name = str(path)  # what errors and memory maps call it
+    return file
+
+
+def is_own(path: Path) -> bool:
+    """Whether `path` is there, as a file that can be this package's. FileExistsError where it is a link or no file."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return False
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(errno.EEXIST, "is not a file that repr-eval has made; remove it", str(path))
+    return True
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A file of the user's for reading. ValueError where it is no regular file, nor a link to one.
+
+    A FIFO would be waited for, a device read for ever.
+    """
+    file = open(path, "rb", opener=_without_waiting)  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(f"{path}: is not a regular file")
+    return file
+
+
+def _without_waiting(name: str, flags: int) -> int:
+    return os.open(name, flags | os.O_NONBLOCK)
+
+
+def require_regular(path: Path) -> None:
+    """Raise a ValueError where `path` is there and is no regular file, nor a link to one."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path}: is not a regular file")
+
+
+@contextmanager
+def exclusive(folder: Path, doing: str) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases however the process ends.
+
+    ValueError where another process holds it; `doing` says what it does there.
+    """
+    with open_own(folder / ".lock", os.O_RDWR | os.O_CREAT) as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"{folder}: another process is {doing} in this folder") from error
+        yield
 
 
 @contextmanager
@@ -47,6 +160,12 @@ def naming(path: Path) -> Iterator[None]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def write_all(file: FileIO, content: bytes) -> None:
+    """Write `content` to an unbuffered file; OSError where the disk takes a part of it alone."""
+    if file.write(content) != len(content):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,7 +201,7 @@ def append_line(path: Path, line: str, what: str) -> None:
     error calls the line.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a+b", buffering=0) as file, naming(path):
+    with open_own(path, os.O_RDWR | os.O_CREAT | os.O_APPEND) as file, naming(path):
         fcntl.flock(file, fcntl.LOCK_EX)
         before = os.fstat(file.fileno()).st_size
         torn = before > 0 and os.pread(file.fileno(), 1, before - 1) != b"\n"

@@ -118,20 +118,20 @@ def test_bf16_goes_on_bit_for_bit_too(tmp_path: Path, whole: dict[str, bytes]) -
 # trains.
 LIVES = [
     ("fsync", 1, []),  # settings.json is complete, but has no name
-    ("fsync", 2, []),  # the log likewise
+    ("fsync", 3, []),  # the log likewise
     ("replace", 2, []),  # the log has its name, and its JSON lines are not yet made
     ("save", 1, []),  # in the middle of the first checkpoint, step 2's
-    ("fsync", 4, []),  # that checkpoint is complete, but has no name
+    ("fsync", 7, []),  # that checkpoint is complete, but has no name
     ("replace", 4, [2]),  # it has just got its name
     ("update", 4, [2]),  # step 4 has moved D and not yet G
     ("log", 1, [2]),  # the log has got the start of an entry
     ("replace", 5, [2, 4, 5]),  # step 5's checkpoint has its name, step 2's is not yet removed
-    ("fsync", 8, [5, 6]),  # step 8's is complete, but has no name
+    ("fsync", 15, [5, 6]),  # step 8's is complete, but has no name
     ("save", 2, [6, 8]),  # in the middle of step 10's
-    ("fsync", 6, [8, 10]),  # epoch 2 has a checkpoint and D's weights, but neither G's nor a grid
+    ("fsync", 11, [8, 10]),  # epoch 2 has a checkpoint and D's weights, but neither G's nor a grid
     ("replace", 4, [8, 10]),  # now G's weights too, but still no grid
     ("replace", 8, [10, 12, 14]),  # step 14's checkpoint has its name, step 10's is not yet removed
-    ("fsync", 7, [14, 15]),  # the last grid is complete, but has no name
+    ("fsync", 13, [14, 15]),  # the last grid is complete, but has no name
 ]
 
 
@@ -147,7 +147,7 @@ def test_a_run_killed_at_every_kind_of_moment_is_the_same(tmp_path: Path, whole:
     )
     assert (lives.returncode, lives.stderr) == (0, "")
     assert [json.loads(line) for line in lives.stdout.splitlines()] == [steps for _, _, steps in LIVES]
-    assert list((tmp_path / "samples").glob(".partial-*"))  # what the last kill left lying about
+    assert list((tmp_path / "samples").glob(".repr-eval-partial-*"))  # what the last kill left lying about
     go_on(tmp_path)
     assert_same(tmp_path, whole)
 
@@ -347,6 +347,30 @@ def test_checkpoints_that_may_not_be_read_are_not_put_aside(tmp_path: Path, monk
     with pytest.raises(PermissionError, match="checkpoint-000000003"):
         go_on(tmp_path)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", [".lock", "samples", "losses.csv"])
+def test_links_in_a_run_s_folder_are_not_followed(tmp_path: Path, name: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / ".partial-mine").write_text("mine")
+    (elsewhere / "mine").write_text("mine")
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / name).symlink_to(elsewhere if name == "samples" else elsewhere / "mine")
+    if name == "losses.csv":  # the log is written anew at the start, in place of the link
+        go_on(run, stop=after(1))
+    else:
+        with pytest.raises((ValueError, OSError), match=r"samples: is a link|not a file that repr-eval has made"):
+            go_on(run, stop=after(1))
+    assert contents(elsewhere) == {".partial-mine": b"mine", "mine": b"mine"}
+
+
+def test_losses_that_are_no_text_are_named(tmp_path: Path) -> None:
+    go_on(tmp_path, stop=after(1))
+    (tmp_path / "losses.csv").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"losses\.csv: not the losses of a run"):
+        go_on(tmp_path)
 
 
 def test_checkpoints_without_settings_are_refused(tmp_path: Path) -> None:

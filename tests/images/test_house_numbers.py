@@ -1,3 +1,4 @@
+import fcntl
 import json
 from pathlib import Path
 
@@ -155,3 +156,11 @@ def test_writing_refuses_a_folder_that_holds_mat_files(tmp_path: Path) -> None:
         write_svhn_layout(tmp_path, n_train=2, n_test=2, seed=0)
     assert list(tmp_path.iterdir()) == [original]
     assert original.read_bytes() == b"not to be lost"
+
+
+def test_nobody_else_draws_into_the_folder_meanwhile(tmp_path: Path) -> None:
+    with open(tmp_path / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match=f"{tmp_path}: another process is drawing digits in this folder"):
+            write_svhn_layout(tmp_path, 1, 1, 0)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]

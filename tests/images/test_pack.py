@@ -453,6 +453,51 @@ def test_half_a_line_of_the_journal_is_dropped(tmp_path: Path, monkeypatch: pyte
     assert quiet_pack(tmp_path / "set", tmp_path / "out.npy").decoded_now == 0
 
 
+def test_a_damaged_header_or_journal_of_an_unfinished_array_costs_time_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pack_module, "BLOCK_ROWS", 4)
+    plain_images(tmp_path / "set", 10)
+    whole = quiet_pack(tmp_path / "set", tmp_path / "whole.npy")
+    pack_but_publish(monkeypatch, tmp_path)
+    array, journal = tmp_path / ".partial-out.npy", tmp_path / ".partial-out.npy.journal"
+    contents = {path: path.read_bytes() for path in (array, journal)}
+    for path, bits in ((array, range(0, 8 * 128, 29)), (journal, range(0, 8 * len(contents[journal]), 61))):
+        for bit in bits:
+            for other, content in contents.items():
+                other.write_bytes(content)
+            damaged = bytearray(contents[path])
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            assert quiet_pack(tmp_path / "set", tmp_path / "out.npy").sha256 == whole.sha256, (path, bit)
+            (tmp_path / "out.npy").unlink()
+            (tmp_path / "out.json").unlink()
+    assert f"{array}: damaged; starting over" in caplog.text
+
+
+@pytest.mark.parametrize("suffix", ["", ".journal", ".compact"])
+def test_links_under_the_names_of_an_unfinished_array_are_not_followed(tmp_path: Path, suffix: str) -> None:
+    plain_images(tmp_path / "set", 3)
+    (tmp_path / "set" / "bad.png").write_bytes(b"")  # so that a copy without it is made
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    link = tmp_path / f".partial-out.npy{suffix}"
+    link.symlink_to(victim)
+    with pytest.raises(FileExistsError, match=r"is not a file that repr-eval has made.*\.partial-out\.npy"):
+        quiet_pack(tmp_path / "set", tmp_path / "out.npy", skip_unreadable=True)
+    assert link.is_symlink()
+    assert victim.read_text() == "mine"
+
+
+def test_an_array_without_a_journal_is_somebody_else_s(tmp_path: Path) -> None:
+    plain_images(tmp_path / "set", 3)
+    other = tmp_path / ".partial-out.npy"
+    other.write_text("mine")
+    with pytest.raises(FileExistsError, match="is not of an unfinished pack"):
+        quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+    assert other.read_text() == "mine"
+
+
 def test_ctrl_c_ends_quickly_and_keeps_what_is_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pack_module, "BLOCK_ROWS", 4)
     plain_images(tmp_path / "set", 28)

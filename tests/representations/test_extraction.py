@@ -294,12 +294,12 @@ def stored(folder: Path, settings: dict[str, Any], shape: tuple[int, int], fill:
 
 
 def test_what_a_live_process_takes_days_for_is_not_taken_for_what_a_killed_one_left(tmp_path: Path) -> None:
-    left = tmp_path / ".partial-left.npy"
+    left = tmp_path / ".repr-eval-partial-abcdefgh.npy"
     left.write_bytes(b"")
     os.utime(left, (0, 0))
 
     def days(out: np.ndarray) -> None:
-        for partial in tmp_path.glob(".partial-*"):
+        for partial in tmp_path.glob(".repr-eval-partial-*"):
             os.utime(partial, (0, 0))
         stored(tmp_path, SETTINGS | {"precision": "float16"}, (5, 3), Source())
         out[:] = 7
@@ -454,8 +454,36 @@ def test_two_at_once_on_a_disk_for_one_and_a_half_end_in_one_line(
 
 def test_the_disk_s_space_is_taken_before_features_are_written(tmp_path: Path) -> None:
     def taken(out: np.ndarray) -> None:
-        (partial,) = tmp_path.glob(".partial-*")
+        (partial,) = tmp_path.glob(".repr-eval-partial-*")
         assert partial.stat().st_blocks * 512 >= out.nbytes
         out[:] = 7
 
     write(tmp_path, SETTINGS, (5000, 64), taken, lambda array: None)
+
+
+def test_no_bit_of_a_header_is_believed_or_an_error(tmp_path: Path) -> None:
+    write(tmp_path, SETTINGS, (5, 3), Source(), lambda array: None)
+    (path,) = tmp_path.glob("*.npy")
+    whole = path.read_bytes()
+    for bit in range(8 * 128):  # the header: what comes before 128
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        assert read(tmp_path, SETTINGS, (5, 3)) is None, bit
+    assert (stored(tmp_path, SETTINGS, (5, 3), Source(7)).ravel() == 7 + np.arange(15)).all()
+
+
+def test_a_fifo_in_the_store_is_not_waited_for(tmp_path: Path) -> None:
+    write(tmp_path, SETTINGS, (5, 3), Source(), lambda array: None)
+    (path,) = tmp_path.glob("*.npy")
+    path.unlink()
+    os.mkfifo(path)
+    assert read(tmp_path, SETTINGS, (5, 3)) is None
+
+
+def test_what_others_keep_in_the_store_is_not_removed(tmp_path: Path) -> None:
+    other = tmp_path / ".partial-imagenet.npy"
+    other.write_bytes(b"an unfinished pack")
+    os.utime(other, (0, 0))
+    write(tmp_path, SETTINGS, (5, 3), Source(), lambda array: None)
+    assert other.exists()
