@@ -1,7 +1,10 @@
 """The weights that ship with repr-eval: `pretrained/NAME.safetensors`, described in `pretrained/manifest.json`."""
 
+import hashlib
 import json
+import os
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +45,10 @@ def best() -> str:
 
 
 def find_weights(name: str) -> Path:
-    """The file of shipped weights called `name`, or the path `name` itself. ValueError says what there is instead."""
+    """The file of shipped weights called `name`, or the path `name` itself. ValueError says what there is instead.
+
+    Shipped weights are compared with the manifest's SHA-256.
+    """
     path = Path(name)
     if path.is_file():
         return path
@@ -57,7 +63,30 @@ def find_weights(name: str) -> Path:
         raise ValueError(
             f"no weights called {name!r}; shipped are {names}; controls and methods: `help(repr_eval.representation)`"
         )
+    _check(shipped)
     return shipped
+
+
+def _check(shipped: Path) -> None:
+    """Raise a ValueError unless the file is the one that the manifest tells the SHA-256 of."""
+    listed = {
+        name: sha256
+        for model in manifest()["models"].values()
+        if isinstance(model, dict) and isinstance(model.get("files"), dict)
+        for name, sha256 in model["files"].items()
+    }
+    if shipped.name not in listed:
+        raise ValueError(f"{shipped}: manifest.json beside it does not name this file; give its path to use it")
+    its = os.stat(shipped)
+    if _sha256(shipped, its.st_size, its.st_mtime_ns) != listed[shipped.name]:
+        raise ValueError(f"{shipped}: is not the file that shipped (its SHA-256, by manifest.json); install it again")
+
+
+@cache
+def _sha256(path: Path, size: int, changed: int) -> str:
+    """The file's SHA-256, while size and time of change are the same."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_both(source: str) -> list[Path]:
@@ -65,4 +94,4 @@ def find_both(source: str) -> list[Path]:
     path = find_weights(source)
     generator = path.with_name(f"{path.stem}-generator{path.suffix}")
     shipped = not Path(source).is_file()
-    return [path, generator] if shipped and generator.is_file() else [path]
+    return [path, find_weights(generator.stem)] if shipped and generator.is_file() else [path]

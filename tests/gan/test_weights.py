@@ -1,6 +1,7 @@
 """Weights files: what comes back, and what every kind of wrong file is answered with."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import pickle
@@ -309,7 +310,13 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     save_weights(folder / "small.safetensors", discriminator(), INFO)
     save_weights(folder / "other.safetensors", discriminator(), INFO)
-    (folder / "manifest.json").write_text(json.dumps({"best": "small", "models": {"small": {}, "other": {}}}))
+    models = {
+        name: {
+            "files": {f"{name}.safetensors": hashlib.sha256((folder / f"{name}.safetensors").read_bytes()).hexdigest()}
+        }
+        for name in ("small", "other")
+    }
+    (folder / "manifest.json").write_text(json.dumps({"best": "small", "models": models}))
     monkeypatch.setattr(pretrained, "_FOLDERS", (tmp_path / "elsewhere", folder))
     return folder
 
@@ -322,6 +329,26 @@ def test_shipped_weights_are_found_by_name_and_files_by_path(
     assert pretrained.find_weights(str(saved)) == saved
     monkeypatch.chdir(saved.parent)
     assert pretrained.find_weights(saved.name) == Path(saved.name)
+
+
+def test_shipped_weights_are_those_of_the_manifest(shipped: Path, saved: Path) -> None:
+    path = shipped / "other.safetensors"
+    pretrained.find_weights("other")
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1  # of a tensor; the file can be read as before
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{path}: is not the file that shipped \(its SHA-256, by manifest\.json\)"):
+        pretrained.find_weights("other")
+    assert pretrained.find_weights(str(path)) == path  # by its path it is anybody's file
+    (shipped / "more.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=r"more\.safetensors: manifest\.json beside it does not name this file"):
+        pretrained.find_weights("more")
+
+
+def test_the_generator_that_comes_with_a_name_is_compared_too(shipped: Path) -> None:
+    (shipped / "small-generator.safetensors").write_bytes(b"another")
+    with pytest.raises(ValueError, match=r"small-generator\.safetensors: manifest\.json beside it"):
+        pretrained.find_both("small")
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones(shipped: Path) -> None:
