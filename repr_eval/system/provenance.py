@@ -56,6 +56,8 @@ def commit() -> str:
 
 
 def _git(root: Path, *arguments: str) -> str:
+    # Without GIT_DIR and its like, which would name another repository (a hook of git's sets them).
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     return subprocess.run(
-        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True
+        ["git", "-C", str(root), *arguments], check=True, capture_output=True, text=True, env=environment
     ).stdout.strip()
