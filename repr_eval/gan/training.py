@@ -173,7 +173,7 @@ def train(
     check_images(images, settings, architecture_named(settings.arch).image_size)
     out, writer = Path(out), writer_for(log)
     out.mkdir(parents=True, exist_ok=True)
-    with exclusive(out, "training") if ranks.first else nullcontext():
+    with exclusive(out, "training", by_file=True) if ranks.first else nullcontext():
         if ranks.first:
             prepare_folder(out, settings, resume, device, start)
         ranks.wait()

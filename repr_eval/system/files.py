@@ -12,7 +12,7 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from io import BufferedReader, FileIO
 from pathlib import Path
 
@@ -138,14 +138,19 @@ def require_regular(path: Path) -> None:
 
 
 @contextmanager
-def exclusive(folder: Path, doing: str) -> Iterator[None]:
-    """Hold the folder's lock, which the system releases however the process ends.
+def exclusive(folder: Path, doing: str, by_file: bool = False) -> Iterator[None]:
+    """Hold the folder's lock, which the system releases however the process ends; with `by_file` that of its .lock.
 
     ValueError where another process holds it; `doing` says what it does there.
     """
-    with open_own(folder / ".lock", os.O_RDWR | os.O_CREAT) as lock:
+    with ExitStack() as closing:
+        if by_file:
+            handle = closing.enter_context(open_own(folder / ".lock", os.O_RDWR | os.O_CREAT)).fileno()
+        else:
+            handle = os.open(folder, os.O_RDONLY)
+            closing.callback(os.close, handle)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise ValueError(f"{folder}: another process is {doing} in this folder") from error
         yield

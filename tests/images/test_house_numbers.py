@@ -1,4 +1,3 @@
-import fcntl
 import json
 from pathlib import Path
 
@@ -7,6 +6,7 @@ import pytest
 from scipy.io import loadmat
 
 from repr_eval.images.house_numbers import draw, write_svhn_layout
+from repr_eval.system.files import exclusive
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 
@@ -159,8 +159,9 @@ def test_writing_refuses_a_folder_that_holds_mat_files(tmp_path: Path) -> None:
 
 
 def test_nobody_else_draws_into_the_folder_meanwhile(tmp_path: Path) -> None:
-    with open(tmp_path / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match=f"{tmp_path}: another process is drawing digits in this folder"):
-            write_svhn_layout(tmp_path, 1, 1, 0)
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+    with (
+        exclusive(tmp_path, "drawing digits"),
+        pytest.raises(ValueError, match=f"{tmp_path}: another process is drawing digits in this folder"),
+    ):
+        write_svhn_layout(tmp_path, 1, 1, 0)
+    assert not list(tmp_path.iterdir())

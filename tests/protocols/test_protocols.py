@@ -112,6 +112,21 @@ def test_saved_lists_are_named_by_their_digest(tmp_path: Path) -> None:
         assert digest_of(dict(stored)) == digest
 
 
+def test_damaged_lists_are_written_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lists = {"draws": np.arange(6).reshape(2, 3), "held_out": np.array([7])}
+    digest = save_lists(tmp_path, lists)
+    (path,) = tmp_path.iterdir()
+    whole = path.read_bytes()
+    damaged = bytearray(whole)
+    damaged[len(whole) // 3] ^= 1
+    for content in (b"", whole[:-9], bytes(damaged)):
+        path.write_bytes(content)
+        assert save_lists(tmp_path, lists) == digest
+        with np.load(path) as stored:
+            assert digest_of(dict(stored)) == digest
+    assert caplog.text.count("damaged; written anew") == 3
+
+
 def test_too_few_images_of_a_class_are_named() -> None:
     labels = np.array([0] * 5 + [1] * 3 + [2] * 9)
     with pytest.raises(ValueError, match="class 1 has 3 images, too few for a draw of 4 a class"):

@@ -22,17 +22,21 @@ def victim(tmp_path: Path) -> Path:
 
 def test_a_lock_is_not_taken_through_a_link(tmp_path: Path, victim: Path) -> None:
     (tmp_path / ".lock").symlink_to(victim)
-    with pytest.raises(FileExistsError, match="not a file that repr-eval has made"), exclusive(tmp_path, "writing"):
+    with (
+        pytest.raises(FileExistsError, match="not a file that repr-eval has made"),
+        exclusive(tmp_path, "writing", by_file=True),
+    ):
         pass
     assert victim.read_text() == "mine"
 
 
-def test_a_lock_empties_nothing_and_keeps_others_out(tmp_path: Path) -> None:
+@pytest.mark.parametrize("by_file", [True, False])
+def test_a_lock_empties_nothing_and_keeps_others_out(tmp_path: Path, by_file: bool) -> None:
     (tmp_path / ".lock").write_text("kept")
     with (
-        exclusive(tmp_path, "drawing"),
+        exclusive(tmp_path, "drawing", by_file),
         pytest.raises(ValueError, match="another process is drawing in this folder"),
-        exclusive(tmp_path, "drawing"),
+        exclusive(tmp_path, "drawing", by_file),
     ):
         pass
     assert (tmp_path / ".lock").read_text() == "kept"
