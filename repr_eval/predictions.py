@@ -17,6 +17,7 @@ import numpy as np
 
 from repr_eval.records import DRAWS, Record
 from repr_eval.system.arrays import digest_of
+from repr_eval.system.files import open_regular
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +110,7 @@ def read_predictions(folder: Path, record: Record) -> Predictions | None:
     if not path.is_file():
         raise ValueError(f"{path}: not found; it holds {what}")
     try:
-        with open(path, "rb") as file, np.load(file) as stored:
+        with open_regular(path) as file, np.load(file) as stored:
             arrays = dict(stored)
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: cannot be read ({error}); it holds {what}") from error

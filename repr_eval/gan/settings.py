@@ -9,6 +9,7 @@ from typing import Any
 from repr_eval.gan.architectures import architecture_named, scaled
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER, Recipe
+from repr_eval.system.files import require_regular
 
 SETTINGS = "settings.json"  # in the folder of a run
 # What may differ when a run goes on: how long it lasts.
@@ -148,6 +149,7 @@ def settings_from_json(stored: dict[str, Any]) -> TrainingSettings:
 
 def read_settings(path: Path) -> TrainingSettings:
     """The settings stored at `path` (a run's settings.json)."""
+    require_regular(path)
     try:
         return settings_from_json(json.loads(path.read_text(encoding="utf-8"))["settings"])
     except (ValueError, KeyError, TypeError) as error:

@@ -10,6 +10,7 @@ import numpy as np
 
 from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.images.pack import pack
+from repr_eval.system.files import require_regular
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,7 @@ def read_packed(path: Path, size: int | None = None) -> UnlabelledImages:
 
     Of any size where `size` is None.
     """
+    require_regular(path)
     try:
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, OSError, EOFError, TokenError) as error:

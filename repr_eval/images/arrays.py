@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from repr_eval.images.own_data import Labelled, Source
+from repr_eval.system.files import open_regular
 
 # Names of the arrays, in pairs of images and labels: a whole set, or a training and a test split.
 WHOLE = (("images", "labels"), ("x", "y"), ("X", "y"))
@@ -25,7 +26,7 @@ def read_npz(path: Path) -> Source:
     Raises ValueError on a file that is broken, holds other arrays or objects.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
             if not isinstance(archive, np.lib.npyio.NpzFile):
                 raise ValueError("holds one array; needs a .npz of images and labels")
             arrays = {name: archive[name] for name in archive.files}

@@ -15,6 +15,7 @@ from PIL import Image
 from repr_eval.images.decode import FORMATS, UnreadableImage, image_files
 from repr_eval.images.own_data import PARTS, Labelled, Source
 from repr_eval.images.parallel_decode import decode_blocks
+from repr_eval.system.files import open_regular
 from repr_eval.system.progress import progress_count
 
 BLOCK = 64  # images a process decodes at a time
@@ -86,7 +87,7 @@ def _common_side(paths: Sequence[Path]) -> int:
     first: tuple[int, int] | None = None
     for path in paths:
         try:
-            with Image.open(path, formats=FORMATS) as image:
+            with open_regular(path) as file, Image.open(file, formats=FORMATS) as image:
                 size = image.size
         except MemoryError:
             raise

@@ -32,6 +32,8 @@ inverted CMYK is recognised. Of 16-bit grey the high byte is kept. Of an animati
 import io
 import os
 import warnings
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,8 @@ import numpy as np
 import numpy.typing as npt
 import PIL
 from PIL import Image, UnidentifiedImageError, features
+
+from repr_eval.system.files import open_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
@@ -62,16 +66,14 @@ def image_names(folder: Path) -> list[str]:
     """The relative POSIX paths of the images anywhere under `folder`, sorted as strings.
 
     An image is a file whose name ends in one of SUFFIXES, in any case. Names that begin with a dot, of files and of
-    folders, are passed over (macOS leaves `._name.JPEG` beside real images). Linked folders are entered, but not
-    those that lead round.
+    folders, are passed over (macOS leaves `._name.JPEG` beside real images). Linked folders are entered, each folder
+    once: one that several paths lead to under its own name or, where that lies elsewhere, that of the first link.
     Raises ValueError where there is no image, OSError where a folder cannot be listed.
     """
     if not folder.is_dir():
         raise ValueError(f"{folder}: {'is not a folder' if folder.exists() else 'does not exist'}")
     names = []
-    for parent, folders, files in os.walk(folder, followlinks=True, onerror=_raise):
-        shown = [name for name in folders if not name.startswith(".")]
-        folders[:] = [name for name in shown if not _leads_round(Path(parent, name))]
+    for parent, files in _folders(folder):
         prefix = Path(parent).relative_to(folder).as_posix() + "/"
         prefix = "" if prefix == "./" else prefix
         names += [prefix + name for name in files if _is_image_name(name)]
@@ -80,12 +82,25 @@ def image_names(folder: Path) -> list[str]:
     return sorted(names)
 
 
-def _leads_round(folder: Path) -> bool:
-    """Whether a folder is a link that leads to one on the way to it: to follow it would go round for ever."""
-    if not folder.is_symlink():
-        return False
-    real = folder.resolve()
-    return any(real == above.resolve() for above in folder.parents)
+def _folders(top: Path) -> Iterator[tuple[str, list[str]]]:
+    """Every folder at and below `top` that a path without a dot's name leads to, once, and the names of its files.
+
+    Links come after all that is found without them, in the order of their names; none is followed to a folder that
+    `top` lies in.
+    """
+    above = (os.stat(folder) for folder in (*top.absolute().parents, *top.resolve().parents))
+    entered = {(its.st_dev, its.st_ino) for its in above}
+    waiting = deque([str(top)])
+    while waiting:
+        for parent, folders, files in os.walk(waiting.popleft(), onerror=_raise):
+            its = os.stat(parent)
+            if (its.st_dev, its.st_ino) in entered:
+                folders.clear()
+                continue
+            entered.add((its.st_dev, its.st_ino))
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            waiting += [path for name in folders if os.path.islink(path := os.path.join(parent, name))]
+            yield parent, files
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -101,7 +116,11 @@ def decode(path: Path, size: int) -> npt.NDArray[np.uint8]:
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, not {size}")
-    content = Path(path).read_bytes()  # Apart from decoding: a failing disk is not an unreadable image.
+    try:
+        with open_regular(path) as file:
+            content = file.read()  # Apart from decoding: a failing disk is not an unreadable image.
+    except ValueError as error:
+        raise UnreadableImage(path, "not a regular file") from error
     try:
         return _decode(content, size)
     except MemoryError:

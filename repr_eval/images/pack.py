@@ -12,6 +12,7 @@ import os
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
-from repr_eval.system.files import naming, rename, write_text
+from repr_eval.system.files import naming, rename, require_regular, write_text
 from repr_eval.system.progress import progress_count
 
 FORMAT = "repr-eval image pack"
@@ -245,8 +246,9 @@ def _finished(job: _Job, out: Path) -> PackReport:
 def _check_rows(job: _Job, out: Path, sidecar: dict[str, Any]) -> None:
     """FileExistsError unless `out` holds the rows that were packed."""
     try:
+        require_regular(out)
         rows = np.lib.format.open_memmap(out, mode="r")
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
         raise FileExistsError(f"{out}: exists, but is no whole array ({error}); remove it") from error
     if (rows.dtype, rows.shape) != (np.dtype(np.uint8), (sidecar.get("count"), job.size, job.size, 3)):
         raise FileExistsError(

@@ -10,6 +10,7 @@ import numpy as np
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import Extracted
+from repr_eval.system.files import require_regular
 from repr_eval.system.random_streams import random_state_for
 
 
@@ -77,6 +78,7 @@ def seen_in_file(path: Path, data: LabelledImages, rows: np.ndarray | None) -> S
     by the hash of the file. ValueError on a file that holds no such array.
     """
     n_train, n_test = len(data.train.labels), len(data.test.labels)
+    require_regular(path)
     try:
         X = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

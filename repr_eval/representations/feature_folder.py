@@ -21,7 +21,7 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import Extracted
 from repr_eval.representations.layers import Layers
-from repr_eval.system.files import replacing, write_text
+from repr_eval.system.files import replacing, require_regular, write_text
 from repr_eval.system.provenance import commit, machine, versions
 
 SIDECAR = "features.json"
@@ -124,6 +124,7 @@ class FeatureFolder:
 
     def _array(self, name: str, n: int) -> np.ndarray:
         path, wanted = self.folder / f"{name}.npy", self.content["arrays"][name]
+        require_regular(path)
         try:
             array = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:

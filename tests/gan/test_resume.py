@@ -534,6 +534,14 @@ def test_a_folder_that_holds_a_run_is_refused_without_resume(stopped: Path) -> N
     assert contents(stopped) == before
 
 
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_settings_that_are_no_file_are_not_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "settings.json"
+    os.mkfifo(path) if kind == "fifo" else path.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"settings\.json: is not a regular file"):
+        go_on(tmp_path)
+
+
 def test_settings_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     (tmp_path / "settings.json").write_bytes(b"\xff\xfe")
     with pytest.raises(ValueError, match=r"settings\.json: not the settings of a training run"):

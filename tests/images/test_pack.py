@@ -19,8 +19,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from repr_eval.gan.unlabelled import read_packed
 from repr_eval.images import pack as pack_module
 from repr_eval.images import parallel_decode, partial_array
+from repr_eval.images.arrays import read_npz
+from repr_eval.images.class_folders import read_images
 from repr_eval.images.decode import REDUCED_SIDES, UnreadableImage, decode, image_files, image_names
 from repr_eval.images.pack import PackReport, pack
 from repr_eval.system import progress
@@ -179,10 +182,42 @@ def test_a_file_that_the_disk_does_not_give_is_not_an_unreadable_image(tmp_path:
 def test_image_names(tmp_path: Path) -> None:
     for name in ("b/2.JPEG", "b/10.jpg", "a.Png", "b/._2.JPEG", ".b/3.jpg", "b/notes.txt", "c/d/e.webp"):
         save(tmp_path / "set" / name, Image.new("L", (1, 1)))
-    (tmp_path / "set" / "linked").symlink_to(tmp_path / "set" / "c")
-    names = ["a.Png", "b/10.jpg", "b/2.JPEG", "c/d/e.webp", "linked/d/e.webp"]
+    save(tmp_path / "elsewhere" / "f.png", Image.new("L", (1, 1)))
+    (tmp_path / "set" / "also").symlink_to(tmp_path / "set" / "c")  # the same folder: under its own name
+    (tmp_path / "set" / "linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "set" / "linked-too").symlink_to(tmp_path / "elsewhere")
+    names = ["a.Png", "b/10.jpg", "b/2.JPEG", "c/d/e.webp", "linked/f.png"]
     assert image_names(tmp_path / "set") == names
     assert image_files(tmp_path / "set") == [tmp_path / "set" / name for name in names]
+
+
+def test_folders_that_link_to_one_another_are_entered_once(tmp_path: Path) -> None:
+    numbers = range(12)  # one way through all for every order of them: 479 million
+    for number in numbers:
+        save(tmp_path / "set" / str(number) / "a.png", Image.new("L", (1, 1)))
+        for other in numbers:
+            (tmp_path / "set" / str(number) / f"to{other}").symlink_to(tmp_path / "set" / str(other))
+        (tmp_path / "set" / str(number) / "up").symlink_to(tmp_path)
+    assert image_names(tmp_path / "set") == sorted(f"{number}/a.png" for number in numbers)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "device"])
+def test_what_is_no_regular_file_is_neither_waited_for_nor_read_for_ever(tmp_path: Path, kind: str) -> None:
+    plain_images(tmp_path / "set", 3)
+    bad = tmp_path / "set" / "bad.png"
+    os.mkfifo(bad) if kind == "fifo" else bad.symlink_to("/dev/zero")
+    with pytest.raises(ValueError, match=r"bad\.png: cannot be read as an image \(not a regular file\)"):
+        quiet_pack(tmp_path / "set", tmp_path / "out.npy")
+    report = quiet_pack(tmp_path / "set", tmp_path / "out.npy", skip_unreadable=True)
+    assert report.skipped == (("bad.png", "not a regular file"),)
+    with pytest.raises(ValueError, match=r"bad\.png: cannot be read as an image"):
+        read_images([bad], None, "set")
+    for read in (read_packed, read_npz):
+        array = tmp_path / "array"
+        os.mkfifo(array) if kind == "fifo" else array.symlink_to("/dev/zero")
+        with pytest.raises(ValueError, match=r"array: .*not a regular file"):
+            read(array)
+        array.unlink()
 
 
 def test_bad_arguments(tmp_path: Path) -> None:
