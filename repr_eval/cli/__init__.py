@@ -2,11 +2,14 @@
 
 import importlib
 import os
+import signal
 import sys
+from typing import Any
 
 import click
 
 from repr_eval import __version__
+from repr_eval.cli.streams import unbreakable
 from repr_eval.cli.wording import as_options
 
 # Command -> module and function. These modules declare options alone; what a command works with, torch and the like, is
@@ -61,11 +64,18 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def main(self, *arguments: Any, **settings: Any) -> Any:
+        unbreakable()
+        return super().main(*arguments, **settings)
+
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo(f"repr-eval {ctx.invoked_subcommand}: interrupted", err=True)
+            sys.exit(128 + signal.SIGINT)
         except BrokenPipeError:
-            raise  # a reader such as `head` has seen enough: click ends quietly
+            raise  # of a pipe that is neither stdout nor stderr (`streams`)
         except (ValueError, OSError, MemoryError, RuntimeError) as error:
             of_memory = "out of memory" in str(error) or "can't allocate memory" in str(error)  # torch's RuntimeErrors
             if os.environ.get("REPR_EVAL_DEBUG") or (isinstance(error, RuntimeError) and not of_memory):

@@ -3,12 +3,14 @@
 This module and what it imports stay light: every process started here imports them.
 """
 
+import logging
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -22,6 +24,9 @@ from repr_eval.images.decode import UnreadableImage, decode
 # The row of an unreadable file is zero.
 Block = tuple[npt.NDArray[np.uint8], dict[int, str]]
 
+TASKS = 4  # threads and processes that a worker needs, here and there
+logger = logging.getLogger(__name__)
+
 _stop: Event | None = None  # Set in the processes started here, and only there.
 
 
@@ -30,9 +35,13 @@ def decode_blocks(
 ) -> Generator[tuple[int, Block]]:
     """Decode the files `paths_of(block)` of every block in `todo`, yielding each block when it is ready.
 
-    At most two blocks a worker are in flight. With one worker all is done in this process. Closing the generator
-    ends the work within the time of an image or so. An OSError from reading a file is raised here.
+    At most two blocks a worker are in flight. With one worker all is done in this process, and so it is where
+    the system does not let enough threads start: a pool would wait for ever for those that it lacks. Closing the
+    generator ends the work within the time of an image or so. An OSError from reading a file is raised here.
     """
+    if workers > 1 and not _threads_start(TASKS * workers):
+        logger.warning("no %d threads can be started here (ulimit -u): this process decodes alone", TASKS * workers)
+        workers = 1
     if workers == 1:
         for block in todo:
             yield block, decode_block(paths_of(block), size)
@@ -42,17 +51,40 @@ def decode_blocks(
     stop = context.Event()
     pending: dict[Future[Block], int] = {}
     pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
+    # A worker that is still starting would answer Ctrl-C with a traceback: it inherits what is blocked here.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         while True:
             for block in islice(queue, 2 * workers - len(pending)):
                 pending[pool.submit(decode_block, paths_of(block), size)] = block
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
                 yield pending.pop(future), future.result()
+    except BrokenProcessPool as error:
+        raise OSError("a process that decodes images has ended early (killed, or out of memory)") from error
     finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         stop.set()
         pool.shutdown(cancel_futures=True)
+
+
+def _threads_start(n: int) -> bool:
+    """Whether the system lets this process start `n` threads at once."""
+    end, threads = threading.Event(), []
+    try:
+        for _ in range(n):
+            thread = threading.Thread(target=end.wait, daemon=True)
+            thread.start()
+            threads.append(thread)
+    except RuntimeError:
+        return False
+    finally:
+        end.set()
+        for thread in threads:
+            thread.join()
+    return True
 
 
 def decode_block(paths: list[str], size: int) -> Block:

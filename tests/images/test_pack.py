@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -454,6 +455,34 @@ def slow_pack(tmp_path: Path, out: Path, seconds: float, blocks: int) -> Iterato
             yield process
         finally:
             process.kill()
+
+
+def test_where_no_threads_start_one_process_decodes_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    plain_images(tmp_path / "set", 150)
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    assert quiet_pack(tmp_path / "set", tmp_path / "out.npy", workers=2).decoded_now == 150
+    assert "this process decodes alone" in caplog.text
+
+
+def test_ctrl_c_while_workers_start_has_no_traceback_of_theirs(tmp_path: Path) -> None:
+    plain_images(tmp_path / "set", 150)
+    command = [sys.executable, "-m", "repr_eval", "pack", "set", "out.npy", "--size", "4", "--workers", "2"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        deadline = time.monotonic() + 30
+        while len(children.read_text().split()) < 2:  # the first workers, which take long to start
+            assert time.monotonic() < deadline
+            time.sleep(0.002)
+        os.killpg(process.pid, signal.SIGINT)
+        _, error = process.communicate(timeout=30)
+    assert (process.returncode, error) == (130, "repr-eval pack: interrupted\n")
 
 
 def test_a_killed_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
