@@ -6,12 +6,13 @@ what it holds: a run that was stopped, or killed, has no line twice and misses n
 
 import importlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from repr_eval.system.files import naming
+from repr_eval.system.files import naming, open_own, write_all
 
 LINES = "log.jsonl"
 EVENTS = "tensorboard"  # folder of the event files
@@ -29,8 +30,8 @@ def as_json(row: str) -> str:
 
 def add_lines(out: Path, rows: Iterable[str]) -> None:
     """Append these lines of losses.csv to log.jsonl."""
-    with naming(out / LINES), open(out / LINES, "a") as file:
-        file.write("".join(map(as_json, rows)))
+    with naming(out / LINES), open_own(out / LINES, os.O_WRONLY | os.O_APPEND | os.O_CREAT) as file:
+        write_all(file, "".join(map(as_json, rows)).encode())
 
 
 def writer_for(log: str | None) -> Callable[..., Any] | None:

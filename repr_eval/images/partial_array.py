@@ -119,7 +119,8 @@ class PartialArray:
 
     def _read_journal(self) -> tuple[list[Any], int]:
         """The journal's whole lines before any damaged one, and where they end: a kill can leave half a line."""
-        lines, end = [], 0
+        lines: list[Any] = []
+        end = 0
         self._journal.seek(0)
         for line in self._journal.read().splitlines(keepends=True):
             try:

@@ -40,7 +40,7 @@ def save_lists(folder: Path, lists: dict[str, np.ndarray]) -> str:
         logger.warning("%s: damaged; written anew", path)
     if not there or not whole:
         with replacing(path) as partial, open(partial, "wb") as file:
-            np.savez_compressed(file, **lists)
+            np.savez_compressed(file, **lists)  # type: ignore[arg-type]
     return digest
 
 

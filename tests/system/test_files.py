@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from repr_eval.system import files
 from repr_eval.system.files import append_line, exclusive, open_regular, rename, replacing, sweep
 
 LEFT = ".repr-eval-partial-a1b2c3d4.csv"
@@ -95,7 +94,7 @@ def test_a_file_being_written_is_held_against_others(tmp_path: Path) -> None:
 
 def test_the_folder_is_synced_after_a_rename(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(files.os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
+    monkeypatch.setattr(os, "fsync", lambda handle: synced.append(os.readlink(f"/proc/self/fd/{handle}")))
     with replacing(tmp_path / "table.csv") as partial:
         partial.write_text("new")
     assert synced == [str(partial), str(tmp_path)]
