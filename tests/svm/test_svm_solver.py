@@ -13,11 +13,12 @@ from svm_problems import primal, problem, signs, weights_of, with_constant
 from repr_eval.svm import L2SVM, fit_path
 from repr_eval.svm import regularization_path as path_module
 from repr_eval.svm import rows as rows_module
+from repr_eval.svm.gram import active_set
 from repr_eval.svm.gram.active_set import ActiveSystem, Cholesky, GramConjugateGradients
 from repr_eval.svm.gram.solver import GramSolver
 from repr_eval.svm.hinge import Masked
 from repr_eval.svm.primal.newton import Problem, minimise
-from repr_eval.svm.primal.precondition import LeadingDirections
+from repr_eval.svm.primal.precondition import LeadingDirections, inverse_beside_identity
 from repr_eval.svm.primal.system import HessianConjugateGradients
 from repr_eval.svm.rows import Rows
 from repr_eval.system.parallel import parallel_map
@@ -57,6 +58,49 @@ def test_systems_of_active_rows_are_solved(system: type[Cholesky | GramConjugate
         expected[A] = np.linalg.solve(S, y.numpy()[A, k])
         np.testing.assert_allclose(b[:, k], expected, atol=1e-9)
     np.testing.assert_allclose(scores, K @ b, atol=1e-9)
+
+
+@pytest.mark.parametrize(("many", "cores"), [(0, 2), (99, 40)])
+def test_many_classes_share_what_is_made_of_their_active_rows(
+    many: int, cores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    K = Rows(problem(30, 80, 3)[0]).gram()
+    rng = np.random.default_rng(2)
+    active = torch.from_numpy(rng.random((30, 2)) < 0.5)[:, np.arange(40) % 2]
+    y = torch.from_numpy(np.where(rng.random((30, 40)) < 0.5, 1.0, -1.0))
+    made: list[tuple[int, ...]] = []
+
+    def counted(Z: torch.Tensor) -> torch.Tensor:
+        made.append(tuple(Z.shape))
+        return inverse_beside_identity(Z)
+
+    monkeypatch.setattr(active_set, "MANY", many)
+    monkeypatch.setattr(active_set, "inverse_beside_identity", counted)
+    b, scores = GramConjugateGradients(K, 7)(y, torch.ones_like(y), active, torch.zeros_like(y), 0.3)
+    assert len(made) == cores
+    assert {shape[1] for shape in made} == {7}
+    for k in range(40):
+        A = active[:, k].numpy()
+        S = K.numpy()[np.ix_(A, A)] + np.eye(A.sum()) / 0.6
+        np.testing.assert_allclose(b[A, k], np.linalg.solve(S, y.numpy()[A, k]), rtol=1e-2, atol=1e-4)
+    np.testing.assert_allclose(scores, K @ b, atol=1e-9)
+
+
+def test_one_core_for_all_classes_solves_their_systems() -> None:
+    K = Rows(problem(30, 80, 3)[0]).gram()
+    y = torch.from_numpy(np.where(np.random.default_rng(2).random((30, 40)) < 0.5, 1.0, -1.0))
+    active = torch.ones_like(y, dtype=torch.bool)
+    b, _ = GramConjugateGradients(K, 30)(y, torch.ones_like(y), active, torch.zeros_like(y), 0.3)
+    np.testing.assert_allclose(b, np.linalg.solve(K.numpy() + np.eye(30) / 0.6, y.numpy()), atol=1e-9)
+
+
+@pytest.mark.parametrize(("classes", "directions"), [(10, 256), (32, 256), (33, 64)])
+def test_fewer_directions_are_known_of_many_classes(classes: int, directions: int) -> None:
+    rng = np.random.default_rng(0)
+    solver = GramSolver(as_problem(rng.normal(size=(300, 400)), np.arange(300) % classes))
+    assert isinstance(solver.system, GramConjugateGradients)
+    assert solver.system.Z.shape[1] == directions
+    assert solver.solve(0.01, 1e-3, 20).converged
 
 
 def test_gram_matrix_by_blocks_of_columns(monkeypatch: pytest.MonkeyPatch) -> None:

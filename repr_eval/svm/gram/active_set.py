@@ -12,6 +12,9 @@ from repr_eval.system.parallel import parallel_map
 
 DIRECTIONS = 256  # of K that the preconditioner knows
 CG_LIMIT = 300  # iterations in one Newton step
+# Of more classes, those with the same active rows share a core, and the preconditioner knows fewer directions: of 300
+# classes its cores took most of the time. Figures were stored with fewer, so of these nothing may change.
+MANY, DIRECTIONS_OF_MANY = 32, 64
 FORCING = 1e-3  # of its first residual, to which a system is solved: a rough solution might not even be a way down
 
 # (y [n, k], u, active, b to start from, C) -> the solution b, zero outside of the active rows; K b
@@ -44,9 +47,9 @@ class GramConjugateGradients:
         Delta^-1 - Delta^-1 Z_A (I + Z_A^T Delta^-1 Z_A)^-1 Z_A^T Delta^-1.
     """
 
-    def __init__(self, K: Tensor):
+    def __init__(self, K: Tensor, directions: int = DIRECTIONS):
         self.K = K
-        r = min(len(K), DIRECTIONS)
+        r = min(len(K), directions)
         energies, vectors = leading_eigenvectors(K, r)
         self.Z = (vectors * energies.clamp_min(0).sqrt()).to(K.dtype)
         rest = float(K.diagonal().double().sum() - energies.sum())
@@ -70,16 +73,24 @@ class GramConjugateGradients:
 
     def _inverse(self, active: Tensor, ridge: Tensor) -> Inverse:
         scale = torch.where(active, 1 / (self.e + ridge), 0.0)
+        own, core_of = scale, torch.arange(scale.shape[1], device=scale.device)
+        shared = len(core_of) > MANY
+        if shared:
+            own, core_of = torch.unique(scale, dim=1, return_inverse=True)
 
         def core(k: int) -> Tensor:
-            A = active[:, k].nonzero().squeeze(1)
-            return inverse_beside_identity(self.Z[A] * scale[A, k, None].sqrt())
+            A = own[:, k].nonzero().squeeze(1)
+            return inverse_beside_identity(self.Z[A] * own[A, k, None].sqrt())
 
-        cores = torch.stack(parallel_map(core, range(active.shape[1])))
+        cores = torch.stack(parallel_map(core, range(own.shape[1])))
 
         def apply(R: Tensor, classes: Tensor) -> Tensor:
             scaled = scale[:, classes] * R
-            c = torch.bmm(cores[classes], product(self.Z.T, scaled).T[:, :, None])
-            return scaled - scale[:, classes] * product(self.Z, c[:, :, 0].T)
+            inside = product(self.Z.T, scaled)
+            if shared and len(cores) == 1:
+                c = product(cores[0], inside)
+            else:
+                c = torch.bmm(cores[core_of[classes]], inside.T[:, :, None])[:, :, 0].T
+            return scaled - scale[:, classes] * product(self.Z, c)
 
         return apply

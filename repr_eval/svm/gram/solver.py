@@ -16,7 +16,14 @@ objective, against the dual objective of alpha = 2C u xi.
 import torch
 from torch import Tensor
 
-from repr_eval.svm.gram.active_set import ActiveSystem, Cholesky, GramConjugateGradients
+from repr_eval.svm.gram.active_set import (
+    DIRECTIONS,
+    DIRECTIONS_OF_MANY,
+    MANY,
+    ActiveSystem,
+    Cholesky,
+    GramConjugateGradients,
+)
 from repr_eval.svm.line_search import exact_step_length
 from repr_eval.svm.primal.newton import Problem, Solution
 from repr_eval.svm.rows import product
@@ -36,7 +43,8 @@ class GramSolver:
     def __init__(self, problem: Problem):
         self.problem = problem
         self.K = problem.rows.gram()
-        self.system: ActiveSystem = GramConjugateGradients(self.K)
+        directions = DIRECTIONS if problem.Y.shape[1] <= MANY else DIRECTIONS_OF_MANY
+        self.system: ActiveSystem = GramConjugateGradients(self.K, directions)
         self.b = torch.zeros_like(problem.Y)
 
     def solve(self, C: float, tol: float, max_iter: int) -> Solution:
