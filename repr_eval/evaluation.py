@@ -261,6 +261,8 @@ def features_of(
         return representation.extracted(data, precision)
     if isinstance(representation, FeatureFolder):
         features = representation.extracted(data)
+        if precision not in ("float16", features.precision):  # float16 is what nobody may have asked for
+            raise ValueError(f"precision {precision!r}: {representation.folder} holds features in {features.precision}")
     else:
         features = extract(taking(representation, data.train.images.shape[1]), data, store, precision, ranks)
     return features.of_layers(*layers) if layers else features

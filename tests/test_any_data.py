@@ -2,6 +2,8 @@
 
 import json
 import re
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +91,18 @@ def test_data_make_a_protocol() -> None:
         rv.AllLabels("digits")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"CIFAR10 is for cifar10; data is shades \["):
         rv.CIFAR10(data=data)
+
+
+def test_cifar10_has_one_name_whichever_door_it_comes_through() -> None:
+    data = replace(shades(dict.fromkeys("abcde", 10)), dataset="cifar10")
+    for protocol in (rv.AllLabels(data), rv.AllLabels(dataset="cifar10"), rv.CIFAR10(data=data)):
+        assert (protocol.name, protocol.fixed_name) == ("cifar10/all-labels/1", "cifar10/all-labels/1")
+    assert rv.AllLabels(data, grid=(1.0,)).name == "cifar10/all-labels/1/own-C"
+    assert rv.AllLabels(dataset="svhn").name == "svhn/all-labels/2"
+    record, expected = (rv.evaluate("pixels", one(data=data)).record for one in (rv.AllLabels, rv.CIFAR10))
+    assert (record.protocol, record.facts, record.test_correct, record.lists_sha256) == (
+        expected.protocol, expected.facts, expected.test_correct, expected.lists_sha256,
+    )  # fmt: skip
 
 
 def test_unequal_classes_and_a_class_with_one_image(tmp_path: Path) -> None:
@@ -216,6 +230,39 @@ def test_equal_classes_have_the_same_counts_under_either_name() -> None:
     assert (new.test_correct, new.validation_correct, new.lists_sha256) == (
         old.test_correct, old.validation_correct, old.lists_sha256,
     )  # fmt: skip
+
+
+def test_names_in_letters_that_the_fonts_lack_leave_stderr_alone(tmp_path: Path) -> None:
+    names = ("猫", "кот", "😀", "$x$")
+    folder = str(write_folders(shades(dict.fromkeys(names, 6)), tmp_path / "猫と😀"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run("evaluate", "--weights", "pixels", "--data", folder, "--out", str(tmp_path / "out"))
+        (record,) = read_records(tmp_path / "out")
+        run("classes", record.id, "--out", str(tmp_path / "out"))
+    assert record.dataset["classes"] == sorted(names)
+
+
+def test_features_that_are_made_take_no_other_type_or_seed(tmp_path: Path) -> None:
+    folder, out = str(tmp_path / "made"), str(tmp_path / "out")
+    run("extract", "--data", "digits", "--weights", "pixels", "--store-as", "float32", "--out", folder)
+    common = ["--data", "digits", "--protocol", "per-class", "--weights", folder, "--out", out]
+    for words, message in (
+        (["evaluate", *common, "--store-as", "float16"], f"--store-as float16: {folder} holds features in float32"),
+        (["extract", *common[:2], *common[4:], "--seed", "1"], f"--seed 1: {folder} holds features that are made"),
+    ):
+        result = CliRunner().invoke(main, words)
+        assert result.exit_code == 1
+        assert message in result.stderr
+    run("evaluate", *common)
+    run("evaluate", *common, "--seed", "1", "--store-as", "float32")
+    first, second = read_records(tmp_path / "out")
+    assert [record.representation["stored_as"] for record in (first, second)] == ["float32"] * 2
+    assert first.lists_sha256 != second.lists_sha256  # the seed is that of the draws
+    data = load_handwritten_digits()
+    rv.extract("pixels", data, tmp_path / "short")
+    with pytest.raises(ValueError, match=r"precision 'float32': .*short holds features in float16"):
+        rv.evaluate(str(tmp_path / "short"), rv.Digits(5, 2), data=data, precision="float32")
 
 
 def test_leaks_are_told(tmp_path: Path) -> None:

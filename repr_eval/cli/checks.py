@@ -1,5 +1,6 @@
 """What is wrong with the options of an evaluation, as far as that can be said without torch: at once."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,14 @@ def check_representation(settings: dict[str, Any]) -> None:
     three_of("std", settings)
 
 
+def check_extraction(settings: dict[str, Any]) -> None:
+    """Raise a ValueError for the first impossible option of a command that makes features and no more."""
+    check_representation(settings)
+    weights = settings["weights"]
+    if weights and weights not in METHODS and _is_feature_folder(weights) and options.is_given("seed"):
+        raise ValueError(f"--seed {settings['seed']}: {weights} holds features that are made already; leave it out")
+
+
 def check_data(dataset: str, settings: dict[str, Any]) -> None:
     """Raise a ValueError where the data set is not in the folder to look in, and is not to be fetched."""
     row, root = dataset_named(dataset), data_root(settings["data_dir"])
@@ -105,6 +114,8 @@ def _check_weights_and_network(settings: dict[str, Any]) -> None:
     elif weights and _is_feature_folder(weights):
         if bn != "recomputed":
             raise ValueError(f"--bn {bn}: {weights} holds features that are made already; leave it out")
+        if options.is_given("store_as") and settings["store_as"] != (stored := _stored_as(Path(weights))):
+            raise ValueError(f"--store-as {settings['store_as']}: {weights} holds features in {stored}; leave it out")
     elif not is_untrained(weights):
         find_weights(weights or best())
     elif bn == "running":
@@ -114,6 +125,14 @@ def _check_weights_and_network(settings: dict[str, Any]) -> None:
 def _is_feature_folder(weights: str) -> bool:
     """As `repr_eval.representations.feature_folder` tells, without torch."""
     return (Path(weights) / "features.json").is_file()
+
+
+def _stored_as(folder: Path) -> object:
+    """The type of the features in a folder, as its sidecar says; who reads them checks the sidecar."""
+    try:
+        return json.loads((folder / "features.json").read_text(encoding="utf-8"))["precision"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "a type that its features.json does not say"
 
 
 def three_of(name: str, settings: dict[str, Any]) -> tuple[float, float, float] | None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.checks import check, check_any_data, check_data, check_representation
+from repr_eval.cli.checks import check, check_any_data, check_data, check_extraction
 from repr_eval.cli.evaluation_options import (
     ALL,
     ANY_DATA,
@@ -159,8 +159,7 @@ def evaluate_any(
             raise ValueError("--protocol per-class: say how many labels a class, such as --labels-per-class 10")
         jobs.run(PerClass(per_class, draws or PerClass.draws, data=data), settings, data, job)
     else:
-        # The published set has its own name for this, under which the paper's figure stands.
-        jobs.run(CIFAR10() if data.dataset == "cifar10" else AllLabels(data), settings, data, job)
+        jobs.run(AllLabels(data), settings, data, job)
 
 
 @click.command("extract", cls=HeadedCommand, headings=HEADINGS_OF_EXTRACT)
@@ -180,7 +179,7 @@ def extract(out: Path, **settings: Any) -> None:
     Example:
       repr-eval extract --data digits --weights pixels --out digits-pixels
     """
-    check_representation(settings)
+    check_extraction(settings)
     check_any_data(settings)
     from repr_eval.cli import jobs
 

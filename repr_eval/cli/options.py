@@ -40,6 +40,12 @@ def given(*those: Callable[..., Any]) -> Callable[..., Any]:
     return decorate
 
 
+def is_given(name: str) -> bool:
+    """Whether the command line names the option of the command at hand, by its parameter's name."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) not in (None, click.core.ParameterSource.DEFAULT)
+
+
 def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
     """`command`, as one of the ranks that torchrun started, if it did."""
 

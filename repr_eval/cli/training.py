@@ -82,8 +82,8 @@ def train_gan(
     start = _start(sources, seed if widen else None) if sources else None
     if start:
         info = start.infos["discriminator"]
-        arch = arch if _given("arch") else info.arch
-        width = width if _given("width") else info.width
+        arch = arch if options.is_given("arch") else info.arch
+        width = width if options.is_given("width") else info.width
     asked = {"batch_size": batch_size, "lr": lr, "beta1": beta1}
     chosen: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
     asked_for = TrainingSettings(
@@ -128,11 +128,6 @@ def _start(sources: tuple[str, ...], widened_by: int | None) -> "Start":
 
     start = read_start(sources)
     return start if widened_by is None else start.widened(widened_by)
-
-
-def _given(option: str) -> bool:
-    """Whether the command line names the option of the command at hand."""
-    return click.get_current_context().get_parameter_source(option) is not click.core.ParameterSource.DEFAULT
 
 
 def _started_from(start: "Start | None", out: Path, resume: bool) -> dict[str, Any] | None:

@@ -12,12 +12,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from repr_eval.images.decode import FORMATS, UnreadableImage, image_files
+from repr_eval.images.decode import FORMATS, SUFFIXES, UnreadableImage, image_files
+from repr_eval.images.one_size import check_memory, check_size
 from repr_eval.images.own_data import PARTS, Labelled, Source
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.system.files import open_regular
 from repr_eval.system.progress import progress_count
 
+VALIDATION = ("val", "valid", "validation")  # folders beside train/ and test/ that are not used
 BLOCK = 64  # images a process decodes at a time
 ALONE = 2048  # so many images and fewer are decoded by this process: others take seconds to start
 
@@ -26,12 +28,12 @@ def read_folder(folder: Path, image_size: int | None = None, workers: int | None
     """The images below `folder`, by class folder. ValueError on an empty class, or a file that is no image."""
     if not folder.is_dir():
         raise ValueError(f"{folder}: no such folder")
-    has = [part for part in PARTS if (folder / part).is_dir()]
+    has = _parts(folder)
     if len(has) == 1:
         other = PARTS[1 - PARTS.index(has[0])]
         raise ValueError(f"{folder}: has a folder {has[0]}/ and no {other}/; needs both, or class folders alone")
     files = {part: _by_class(folder / part) for part in has} or {"all": _by_class(folder)}
-    others = [name for name in ("val", "valid", "validation") if has and (folder / name).is_dir()]
+    others = [name for name in VALIDATION if has and (folder / name).is_dir()]
     paths = {part: [path for path, _ in listed] for part, listed in files.items()}
     images = read_images([path for part in paths.values() for path in part], image_size, folder.name, workers)
     parts, start = {}, 0
@@ -42,9 +44,28 @@ def read_folder(folder: Path, image_size: int | None = None, workers: int | None
     return Source(folder.resolve().name, parts, remark=remark)
 
 
+def _parts(folder: Path) -> list[str]:
+    """Those of train/ and test/ that are parts of a set. None where they are classes beside others, called so.
+
+    A class folder has images directly in it, a part has class folders.
+    """
+    named = [part for part in PARTS if (folder / part).is_dir()]
+    others = [entry for entry in _folders(folder) if entry.name not in (*PARTS, *VALIDATION)]
+    classes = all(not _folders(folder / part) and _images_in(folder / part) for part in named)
+    return [] if others and classes else named
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def _images_in(folder: Path) -> bool:
+    return any(entry.suffix.lower() in SUFFIXES for entry in folder.iterdir() if not entry.name.startswith("."))
+
+
 def _by_class(folder: Path) -> list[tuple[Path, str]]:
     """(file, name of its class folder) of every image, by class and name."""
-    classes = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = _folders(folder)
     if not classes:
         raise ValueError(f"{folder}: has no class folders; needs {folder.name}/CLASS/IMAGE.png and the like")
     real: dict[Path, Path] = {}
@@ -64,7 +85,7 @@ def read_images(paths: Sequence[Path], image_size: int | None, what: str, worker
     into memory.
     """
     size = image_size or _common_side(paths)
-    _check_memory(len(paths), size, what)
+    check_memory(len(paths), size, what)
     images = np.empty((len(paths), size, size, 3), np.uint8)
     blocks = range(-(-len(paths) // BLOCK))
     count = workers or (1 if len(paths) <= ALONE else os.cpu_count() or 1)
@@ -94,18 +115,6 @@ def _common_side(paths: Sequence[Path]) -> int:
         except Exception as error:  # Pillow's readers raise nearly anything on broken bytes.
             raise UnreadableImage(path, str(error) or type(error).__name__) from error
         first = first or size
-        if size != first or size[0] != size[1]:
-            words = f"{path} is {size[0]}x{size[1]}" + f", {paths[0]} {first[0]}x{first[1]}" * (size != first)
-            raise ValueError(f"{words}: say a size to bring all images to (`image_size=64`: shorter side, then centre)")
+        check_size(size, str(path), first, str(paths[0]))
     assert first is not None  # `image_files` raises where there is none
     return first[0]
-
-
-def _check_memory(n: int, size: int, what: str) -> None:
-    needed = n * size * size * 3
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if needed > there / 2:
-        raise ValueError(
-            f"{what}: {n:,} images of {size}x{size} take {needed / 1e9:.1f} GB and this machine has "
-            f"{there / 1e9:.1f}; choose a smaller image_size"
-        )

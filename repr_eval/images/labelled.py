@@ -6,7 +6,7 @@ of consecutive rows are a fixed random mix of the classes, whatever order the fi
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -17,13 +17,15 @@ class Split:
     """One split: images uint8 [N, S, S, 3], labels int64 [N], both in canonical order.
 
     `fingerprint` is the SHA-256 over the sorted digests of (pixels, label), `pixel_fingerprint` over those of the
-    pixels alone; both are independent of the order in which the images came.
+    pixels alone; both are independent of the order in which the images came. `pixel_digests` are the latter's, of each
+    image, where `make_split` made them.
     """
 
     images: np.ndarray
     labels: np.ndarray
     fingerprint: str
     pixel_fingerprint: str
+    pixel_digests: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,9 @@ class LabelledImages:
     @cached_property
     def leaked(self) -> int:
         """How many test images are, pixel for pixel, among the training images too."""
-        learned = set(_digests(self.train.images))
-        return sum(digest in learned for digest in _digests(self.test.images))
+        learned, tested = (part.pixel_digests or _digests(part.images) for part in (self.train, self.test))
+        known = set(learned)
+        return sum(digest in known for digest in tested)
 
 
 def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
@@ -73,6 +76,7 @@ def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
         labels=labels[order],
         fingerprint=_digest([both[i] for i in order]),
         pixel_fingerprint=_digest(sorted(pixels)),
+        pixel_digests=tuple(pixels[i] for i in order),
     )
 
 

@@ -17,6 +17,7 @@ from PIL import Image
 
 from repr_eval.images.data_dir import MissingData
 from repr_eval.images.decode import squared
+from repr_eval.images.one_size import check_memory, check_size
 from repr_eval.images.own_data import Labelled, Source
 from repr_eval.system.progress import progress_bar
 from repr_eval.system.torchvision_import import torchvision_datasets
@@ -152,18 +153,18 @@ def _revision(rows: Any, asked: str) -> str:
 def _read(pairs: Iterable[tuple[Any, Any]], n: int, what: str, image_size: int | None) -> tuple[np.ndarray, list[Any]]:
     """Images uint8 [n, S, S, 3] and labels; S is `image_size` or, with None, the side that all have."""
     images: np.ndarray | None = None
+    first = (0, 0)
     labels: list[Any] = []
     for row, (image, label) in enumerate(progress_bar(pairs, what, n, unit="image")):
         if not isinstance(image, Image.Image):
             raise ValueError(f"{what}: image {row} is {type(image).__name__}; needs images")
+        first = image.size if images is None else first
+        if image_size is None:
+            check_size(image.size, f"{what}: image {row}", first, "image 0")
         if images is None:
             size = image_size or image.size[0]
+            check_memory(n, size, what)
             images = np.empty((n, size, size, 3), np.uint8)
-        if image_size is None and image.size != (images.shape[1], images.shape[1]):
-            raise ValueError(
-                f"{what}: image {row} is {image.size[0]}x{image.size[1]}; say a size to bring all images to "
-                "(`image_size=64`: shorter side, then centre)"
-            )
         images[row] = squared(image, images.shape[1])
         labels.append(label)
     if images is None:

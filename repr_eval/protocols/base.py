@@ -79,14 +79,19 @@ class Protocol(ABC):
         return self.grid or self.classifier.grid or self.own_grid
 
     @property
+    def _kind(self) -> str:
+        """What the name says after the data set's."""
+        return self.kind
+
+    @property
     def fixed_name(self) -> str:
         """The protocol's name, whatever the grid."""
-        return f"{self.dataset}/{self.kind}"
+        return f"{self.dataset}/{self._kind}"
 
     @property
     def name(self) -> str:
         """As records have it, e.g. "cifar10/all-labels/1"; another grid than the protocol's shows in it."""
-        return f"{self.dataset}/{named(self.kind, self.values, self.classifier.grid or self.own_grid)}"
+        return f"{self.dataset}/{named(self._kind, self.values, self.classifier.grid or self.own_grid)}"
 
     @property
     def n_draws(self) -> int:
@@ -108,13 +113,22 @@ class Protocol(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class AllLabels(Protocol):
-    """Every training label, C chosen on a fifth of each class (`repr_eval.protocols.cifar10.all_labels_by_class`)."""
+    """Every training label, C chosen on a fifth of each class (`repr_eval.protocols.cifar10.all_labels_by_class`).
+
+    CIFAR-10 has its own name for this, under which the paper's figure stands: with it this is `CIFAR10`.
+    """
 
     kind: ClassVar[str] = cifar10.ALL_LABELS_BY_CLASS
     own_grid: ClassVar[tuple[float, ...]] = cifar10.CS
     data: LabelledImages | None = field(default=None, repr=False, compare=False, kw_only=False)
 
+    @property
+    def _kind(self) -> str:
+        return cifar10.ALL_LABELS if self.dataset == "cifar10" else self.kind
+
     def run(self, train: Features, test: Features) -> Outcome:
+        if self._kind == cifar10.ALL_LABELS:
+            return cifar10.all_labels(train, test, self.seed, self.values, self.classifier)
         return cifar10.all_labels_by_class(train, test, self.seed, self.values, self.classifier)
 
 

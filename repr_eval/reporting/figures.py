@@ -1,5 +1,6 @@
 """Pictures of the tables: every method beside its published figure, rate against layer. matplotlib is imported late."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -138,5 +139,8 @@ def letter_for_letter(text: str) -> str:
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure to `path` as a PNG, whole or not at all."""
-    with replacing(path) as partial:
+    with replacing(path) as partial, warnings.catch_warnings():
+        # Names are users' own: letters that the fonts lack are drawn as boxes, names that leave the axes no room stay.
+        warnings.filterwarnings("ignore", r"Glyph \d+ ", UserWarning)
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         figure.savefig(partial, dpi=110)

@@ -16,7 +16,7 @@ from repr_eval.representations.feature_folder import FeatureFolder
 from repr_eval.system.ranks import ALONE, Ranks
 
 SINGLE = "single"
-SHIFT = 2  # pixels, for images of any size
+SHIFT = 2  # pixels of the images that the representation takes, whatever size they had before
 
 # (rows down, columns to the right, mirrored first)
 _CENTRE = ((0, 0, False),)
@@ -46,21 +46,30 @@ def view_of(images: np.ndarray, down: int, right: int, mirrored: bool) -> np.nda
     return images[:, rows[:, None], columns]
 
 
-def described(description: Description, views: str) -> Description:
-    """The description of the features averaged over `views`; as it is for the single view."""
+def _shifts(views: str) -> bool:
+    return any(down or right for down, right, _ in AVERAGED_VIEWS[views])
+
+
+def described(description: Description, views: str, side: int | None = None) -> Description:
+    """The description of the features averaged over `views`; as it is for the single view.
+
+    `side` is that of the images that are shifted; None where they are as large as they come.
+    """
     if views == SINGLE:
         return description
+    shifted = {"shifted_at": side} if _shifts(views) else {}
     return replace(
         description,
         method=f"{description.method}, mean of {len(AVERAGED_VIEWS[views])} views ({views})",
-        settings=description.settings | {"views": views},
+        settings=description.settings | {"views": views} | shifted,
     )
 
 
 class AveragedViews(Batched):
     """The mean of a representation's features over the views of each image.
 
-    `fit` sees the images as they are. A block of images takes as many passes as there are views.
+    `fit` sees the images as they are. Images are shifted at the size that the representation takes. A block of images
+    takes as many passes as there are views.
     """
 
     def __init__(self, representation: Batched, views: str):
@@ -70,7 +79,8 @@ class AveragedViews(Batched):
         self.views = views
         self.block = representation.block
         self.input_size = representation.input_size
-        self.description = described(representation.description, views)
+        size = self.input_size or getattr(representation, "image_size", None)
+        self.description = described(representation.description, views, size)
 
     def fit(self, images: np.ndarray, ranks: Ranks = ALONE) -> Self:
         self.representation.fit(images, ranks)
@@ -81,6 +91,7 @@ class AveragedViews(Batched):
 
     def features(self, images: np.ndarray) -> Tensor:
         first, *others = AVERAGED_VIEWS[self.views]
+        images = self.representation.at_input_size(images) if _shifts(self.views) else images
         total = self.representation.features(view_of(images, *first))
         for view in others:
             total = total + self.representation.features(view_of(images, *view))

@@ -45,6 +45,13 @@ class Batched(Representation, ABC):
     def check_fitted(self) -> None:
         """Raise a ValueError where `fit` must come first, and has not."""
 
+    def at_input_size(self, images: np.ndarray) -> np.ndarray:
+        """Images [N, S, S, 3] as `features` sees them: as large, unless it resizes them itself.
+
+        What is resized here are float32 levels in [0, 255], which `features` takes as well.
+        """
+        return images
+
     @abstractmethod
     def features(self, images: np.ndarray) -> Tensor:
         """The features float [n, D] of a block of images; each row depends on its own image only."""

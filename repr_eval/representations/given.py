@@ -60,7 +60,7 @@ class Given:
         )
         return Extracted(
             data=data,
-            description=described(description, self.views),
+            description=described(description, self.views, data.train.images.shape[1]),
             train=train,
             test=test,
             precision=precision,

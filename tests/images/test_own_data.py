@@ -1,5 +1,6 @@
 """Any labelled images: class folders, arrays, lists, other packages' sets; what they become, and what is refused."""
 
+import hashlib
 import inspect
 import sys
 from collections.abc import Callable
@@ -123,6 +124,23 @@ def test_several_processes_read_the_same(flowers: Path, monkeypatch: pytest.Monk
     assert of(alone) == of(together)
 
 
+@pytest.mark.parametrize("called", [("train",), ("test",), ("train", "test"), ("train", "val")])
+def test_a_class_may_be_called_train(tmp_path: Path, called: tuple[str, ...]) -> None:
+    for number, name in enumerate((*called, "bus", "ship")):
+        for image in range(4):
+            write(tmp_path / "traffic" / name / f"{image}.png", picture(10 * number + image))
+    data = load_dataset(str(tmp_path / "traffic"), test_share=0.25)
+    assert data.classes == tuple(sorted((*called, "bus", "ship")))
+    assert len(data.test.labels) == len(data.classes)
+
+
+def test_unlabelled_images_in_train_and_test_are_no_two_classes(tmp_path: Path) -> None:
+    for name in ("train", "test", "val"):
+        write(tmp_path / "bare" / name / "1.png", picture(1))
+    with pytest.raises(ValueError, match="train: has no class folders; needs train/CLASS"):
+        load_dataset(str(tmp_path / "bare"), test_share=0.25)
+
+
 def spoil(name: str) -> Callable[[Path], None]:
     """Something that is wrong with the flowers."""
 
@@ -189,6 +207,31 @@ def test_sets_too_large_for_memory_are_refused(flowers: Path, monkeypatch: pytes
     monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 10}[name])
     with pytest.raises(ValueError, match=r"10 images of 8x8 take 0.0 GB .* choose a smaller image_size"):
         load_dataset(str(flowers))
+
+
+def test_other_packages_sets_too_large_for_memory_are_refused(
+    library: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    library |= {"train": Rows(range(6)), "test": Rows(range(6, 10))}
+    monkeypatch.setattr("os.sysconf", lambda name: {"SC_PAGE_SIZE": 100, "SC_PHYS_PAGES": 10}[name])
+    with pytest.raises(ValueError, match=r"flags train: 6 images of 8x8 take 0.0 GB .* choose a smaller image_size"):
+        load_dataset("hf:some/flags")
+
+
+def test_other_packages_images_of_several_sizes_need_a_size(library: dict[str, Any]) -> None:
+    library |= {"train": Rows(range(6)), "test": Rows(range(6, 10))}
+    library["train"][2]["img"] = Image.fromarray(picture(0, 12))
+    with pytest.raises(ValueError, match=r"flags train: image 2 is 12x12, image 0 8x8: say a size .*`image_size=64`"):
+        load_dataset("hf:some/flags")
+    assert load_dataset("hf:some/flags", image_size=16).train.images.shape == (6, 16, 16, 3)
+
+
+def test_leaks_are_counted_without_hashing_the_images_again(flowers: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(flowers / "test" / "rose" / "again.png", picture(1))
+    data = load_dataset(str(flowers))
+    assert [hashlib.sha256(image.tobytes()).digest() for image in data.train.images] == list(data.train.pixel_digests)
+    monkeypatch.setattr(hashlib, "sha256", None)
+    assert data.leaked == 1
 
 
 def test_links_that_lead_round_are_not_followed(flowers: Path) -> None:
@@ -267,9 +310,19 @@ def test_a_list(flowers: Path) -> None:
     assert (len(data.train.labels), len(data.test.labels)) == (6, 4)
 
 
+def test_spaces_around_the_values_of_a_list_and_other_columns_do_not_count(tmp_path: Path) -> None:
+    for number in range(4):
+        write(tmp_path / f"{number}.png", picture(number))
+    lines = ("path, label ,note", "0.png, cat,1", " 1.png ,cat ,", '2.png, "dog, big",x', '3.png,"dog, big"', "")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    assert load_dataset(str(tmp_path / "list.csv"), test_share=0.5).classes == ("cat", "dog, big")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("path,label,label\na.png,1,2\n", "has two columns called label; needs one"),
+        ("path,label\na.png,big, cat\n", "line 2: has 3 values for 2 columns; quote commas"),
         ("file,label\na.png,1\n", "has columns file, label; needs path and label"),
         ("path,label\n", "lists no images"),
         ("", "has columns none; needs path and label"),

@@ -14,6 +14,7 @@ from repr_eval.representations.base import Description, Representation
 from repr_eval.representations.discriminator import untrained
 from repr_eval.representations.kmeans import KMeans
 from repr_eval.representations.pixels import Pixels
+from repr_eval.representations.resized import resized, taking
 from repr_eval.system.ranks import Ranks
 
 DIGITS = load_handwritten_digits()
@@ -89,7 +90,8 @@ def test_the_name_the_key_and_the_layers_tell() -> None:
     assert seen_in_views(single, "single") is single
     description, plain = seen_in_views(single, "shifts").description, single.description
     assert description.method == f"{plain.method}, mean of 5 views (shifts)"
-    assert description.settings == plain.settings | {"views": "shifts"}
+    assert description.settings == plain.settings | {"views": "shifts", "shifted_at": 32}
+    assert seen_in_views(single, "mirror").description.settings == plain.settings | {"views": "mirror"}
     assert (description.untrained, description.fitted_on) == (True, "bn_images")
     assert description.of_layers(2, 2).n_features == plain.of_layers(2, 2).n_features
 
@@ -109,6 +111,34 @@ def test_what_can_not_be_averaged_is_refused() -> None:
         seen_in_views(Mine(), "mirror")
     with pytest.raises(ValueError, match="views 'both'"):
         rv.evaluate(lambda images: images[:, 0, 0].astype(np.float32), FEW, views="both")
+
+
+@pytest.mark.parametrize("views", ["shifts", "mirror-shifts"])
+def test_images_are_shifted_at_the_size_that_the_network_takes(views: str) -> None:
+    """A network that resizes 16x16 images to 64x64 itself: two pixels of 64, as of a suite's own of 64."""
+
+    class AsItIs(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)
+
+    images = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype(np.uint8)
+    inner = rv.Network(AsItIs(), image_size=64)
+    large = inner.at_input_size(images)
+    assert large.shape == (2, 64, 64, 3)
+    np.testing.assert_allclose(inner.transform(large), inner.transform(images), atol=1e-5)
+    averaged = seen_in_views(inner, views)
+    assert averaged.description.settings["shifted_at"] == 64
+    expected = np.mean([inner.transform(view_of(large, *view)) for view in AVERAGED_VIEWS[views]], 0)
+    np.testing.assert_allclose(averaged.transform(images), expected, atol=1e-5)
+
+
+def test_images_of_another_size_are_resized_then_shifted() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (2, 48, 48, 3)).astype(np.uint8)
+    averaged = taking(seen_in_views(Pixels(), "shifts"), 48)
+    assert averaged.description.settings["shifted_at"] == 32
+    small = resized(images, 32)
+    expected = np.mean([Pixels().transform(view_of(small, *view)) for view in AVERAGED_VIEWS["shifts"]], 0)
+    np.testing.assert_allclose(averaged.transform(images), expected, atol=1e-5)
 
 
 def test_single_and_averaged_features_are_stored_apart(tmp_path: Path) -> None:

@@ -276,12 +276,22 @@ class Network(_Encoder):
         return [outputs[name] for name in self.layers]
 
     def _input(self, images: np.ndarray) -> Tensor:
-        """Images uint8 [N, S, S, 3] -> float32 [N, 3, S', S'], resized and normalised."""
+        """Images uint8 [N, S, S, 3], or those of `at_input_size`, -> float32 [N, 3, S', S'], resized and normalised."""
         # Contiguous, not channels-last: networks written with view() want it so.
-        x = torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(self.device).float() / 255
-        if self.image_size not in (None, x.shape[-1]):
-            x = F.interpolate(x, (self.image_size, self.image_size), mode="bilinear", antialias=True)
-        return (x - self._mean) / self._std
+        return (self._resized(self._levels(images) / 255) - self._mean) / self._std
+
+    def at_input_size(self, images: np.ndarray) -> np.ndarray:
+        if self.image_size in (None, images.shape[1]):
+            return images
+        return self._resized(self._levels(images)).permute(0, 2, 3, 1).cpu().numpy()
+
+    def _levels(self, images: np.ndarray) -> Tensor:
+        return torch.from_numpy(images.transpose(0, 3, 1, 2).copy()).to(self.device).float()
+
+    def _resized(self, x: Tensor) -> Tensor:
+        if self.image_size in (None, x.shape[-1]):
+            return x
+        return F.interpolate(x, (self.image_size, self.image_size), mode="bilinear", antialias=True)
 
 
 def _layer(named: NamedNetwork, network: nn.Module, name: str) -> nn.Module:
