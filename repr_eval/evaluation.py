@@ -156,7 +156,8 @@ def evaluate(
     if classifier is not None:
         protocol = protocol.with_classifier(classifier)
     if out is not None:
-        _make_folder(Path(out))  # before the hours, not after them
+        _make_folder(Path(out))  # before the hours, not after them; so is a line that is no record
+        known_records(Path(out))
     checked = as_representation(representation, protocol.seed, device, views)
     check_layers(checked, layers)  # before the hours, not after them
     folder = Path(store) if store is not None else cache_folder() / "features"

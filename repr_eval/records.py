@@ -1,7 +1,9 @@
 """Measurements as records: one frozen dataclass, one line of JSON in records.jsonl, appended whole or not at all.
 
 A record holds counts and settings; `reporting` computes rates and intervals from it. The file is
-only ever appended to, under a lock, so that any number of runs may write to one folder.
+only ever appended to, under a lock, so that any number of runs may write to one folder. A line
+ends with the SHA-256 of the record, so that one that a disk or an editor has changed is no record;
+lines older than that have none.
 
 A record's `Facts` are what tables select and compare by, as values. Older records have none in
 their line: `facts_of` derives them, and is the one place that takes names apart.
@@ -11,17 +13,21 @@ import fcntl
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from repr_eval.representations.layers import Layers
 from repr_eval.system.files import append_line
+from repr_eval.system.json_text import from_json
 
 FORMAT = 1
 FILE = "records.jsonl"
+HASH = "sha256"  # in a record's line, of the line without it
 DRAWS = "draws"  # the folder beside it: index lists, and predictions
 L2_SVM_NAME = "L2-SVM"  # the classifier of records that name none: they are older than the others
 OPTIONAL = (
@@ -87,8 +93,13 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The first 12 digits of the SHA-256 of the record's line."""
-        return hashlib.sha256(self.to_line().encode()).hexdigest()[:12]
+        """The first 12 digits of `sha256`."""
+        return self.sha256[:12]
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the record's line without its hash, in hexadecimal digits."""
+        return hashlib.sha256(self.to_line().encode()).hexdigest()
 
     @property
     def grid(self) -> tuple[float, ...]:
@@ -102,7 +113,7 @@ class Record:
         return sum(counts) / self.validation_n / len(counts)
 
     def to_line(self) -> str:
-        """The record as one line of JSON, without a line end.
+        """The record as one line of JSON, without a line end and without its hash.
 
         Optional fields that say nothing are left out, so that older lines keep their bytes and ids.
         """
@@ -154,28 +165,82 @@ def append_record(folder: Path, record: Record) -> Path:
     A last line without its end (the machine stopped while it was written) stays a line of its own.
     """
     path = folder / FILE
-    append_line(path, record.to_line(), "record")
+    line = record.to_line()
+    append_line(path, f'{line[:-1]}, "{HASH}": "{record.sha256}"}}', "record")
     return path
 
 
+_passed_over: ContextVar[dict[str, None] | None] = ContextVar("passed_over", default=None)
+
+
+@contextmanager
+def passing_over() -> Iterator[Mapping[str, None]]:
+    """Within the block, `read_records` passes over lines that are no records instead of raising.
+
+    It yields what there is to say of them, each once: a mapping whose keys are messages.
+    """
+    lines: dict[str, None] = {}
+    token = _passed_over.set(lines)
+    try:
+        yield lines
+    finally:
+        _passed_over.reset(token)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a file of records."""
+
+    record: Record | None
+    hashed: bool  # it holds the record's hash, which fits
+    wrong: str = ""  # why it is no record, in words that name file and line
+
+
+def read_lines(path: Path) -> Iterator[Line]:
+    """Every line of the file `path`, in order."""
+    for number, line in enumerate(path.read_bytes().splitlines(), 1):
+        try:
+            yield Line(*_record_in(line))
+        except (ValueError, AttributeError, TypeError) as error:
+            yield Line(None, False, f"{path}, line {number}: cannot be read ({error}); remove or mend that line")
+
+
 def read_records(folder: Path) -> list[Record]:
-    """All records of `folder`, oldest first. Raises ValueError that names a line which is not a record."""
+    """All records of `folder`, oldest first.
+
+    Raises ValueError that names a line which is not a record, or not the one that was stored; in a
+    block of `passing_over` such lines are left out.
+    """
     path = folder / FILE
     if not path.is_file():
         raise ValueError(f"{path}: no records; run an evaluation with `out={str(folder)!r}` first")
-    required = {f.name for f in fields(Record)} - set(OPTIONAL)
-    records = []
-    for number, line in enumerate(path.read_bytes().splitlines(), 1):
-        try:
-            content = json.loads(line)
-            if content.get("format") != FORMAT or set(content) - set(OPTIONAL) != required:
-                raise ValueError(f"not a record of format {FORMAT}")
-            if "facts" in content:
-                content["facts"] = _facts_from(content["facts"])
-            records.append(_checked(Record(**content)))
-        except (ValueError, AttributeError, TypeError) as error:
-            raise ValueError(f"{path}, line {number}: cannot be read ({error}); remove or mend that line") from error
+    passed_over, records = _passed_over.get(), []
+    for line in read_lines(path):
+        if line.record is not None:
+            records.append(line.record)
+        elif passed_over is None:
+            raise ValueError(line.wrong)
+        else:
+            passed_over[line.wrong] = None
     return records
+
+
+def _record_in(line: bytes) -> tuple[Record, bool]:
+    """The record in a line, and whether its hash is in it.
+
+    ValueError, AttributeError or TypeError if there is none.
+    """
+    required = {f.name for f in fields(Record)} - set(OPTIONAL)
+    content = from_json(line)
+    sha256 = content.pop(HASH, None)
+    if content.get("format") != FORMAT or set(content) - set(OPTIONAL) != required:
+        raise ValueError(f"not a record of format {FORMAT}")
+    if "facts" in content:
+        content["facts"] = _facts_from(content["facts"])
+    record = _checked(Record(**content))
+    if sha256 not in (None, record.sha256):
+        raise ValueError("it was changed: its SHA-256 is another")
+    return record, sha256 is not None
 
 
 def known_records(folder: Path) -> list[Record]:
@@ -225,33 +290,89 @@ def _is_sha256_or_none(value: object) -> bool:
     return value is None or (isinstance(value, str) and _SHA256.fullmatch(value) is not None)
 
 
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float) and isfinite(value)  # type: ignore[arg-type]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_data(value: object) -> bool:
+    """Whether `value` describes a data set: names in words, and the right types in known fields."""
+    if not isinstance(value, dict):
+        return False
+    words = {"name", "train_fingerprint", "test_fingerprint"}
+    kinds = {"remark": str, "verified": bool, "classes": list, "n_train": int, "n_test": int, "side": int}
+    classes = value.get("classes", [])
+    return (
+        all(_is_text(value.get(name)) for name in words)
+        and all(isinstance(value[name], kind) for name, kind in kinds.items() if name in value)
+        and all(_is_text(name) for name in classes)
+    )
+
+
+def _is_representation(value: object) -> bool:
+    return isinstance(value, dict) and all(_is_text(value.get(name, "")) for name in ("representation", "bn"))
+
+
+def _are_seconds(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_number, value.values()))
+
+
+def _are_versions(value: object) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value.values()))
+
+
+_KINDS: dict[str, Callable[[object], bool]] = {
+    "time": _is_text, "protocol": _is_text, "dataset": _is_data, "method": _is_text, "trained_on": _is_text,
+    "layers": _is_text, "n_features": _is_count, "max_units": lambda value: value is None or _is_count(value),
+    "representation": _is_representation, "labels": _is_count, "seed": _is_count, "lists_sha256": _is_text,
+    "C": _is_number, "C_at_edge": lambda value: isinstance(value, bool), "validation_n": _is_count,
+    "largest_gap": lambda value: value is None or _is_number(value), "seconds": _are_seconds,
+    "versions": _are_versions, "machine": _is_text, "commit": _is_text, "command": _is_text,
+    "classifier": _is_text, "classifier_settings": lambda value: isinstance(value, dict),
+    "predictions_sha256": _is_sha256_or_none, "features_sha256": _is_sha256_or_none,
+    "test_n": lambda value: _is_count(value) and value != 0,
+}  # fmt: skip
+
+
+def _fine_choice(record: Record) -> bool:
+    """Whether right answers on held-out images are counted by setting, the chosen one among them."""
+    counted = record.validation_correct
+    return (
+        isinstance(counted, dict)
+        and all(re.fullmatch(_NUMBER, value) for value in counted)
+        and all(_are_counts(counts, record.validation_n) for counts in counted.values())
+        and (not counted or repr(float(record.C)) in counted)
+    )
+
+
+_NUMBER = r"\d+(\.\d+)?(e[+-]?\d{1,3})?"
+
+
+def _are_counts(counts: object, most: int) -> bool:
+    """Whether `counts` is a list, not empty, of whole numbers from 0 to `most`."""
+    return isinstance(counts, list) and bool(counts) and all(_is_count(one) and one <= most for one in counts)
+
+
 def _checked(record: Record) -> Record:
     """The record, if its values have the types that tables are made from; else a ValueError."""
-    numbers = (int, float)
-    counts = record.test_correct
-    for name, fine in {
-        "protocol": isinstance(record.protocol, str),
-        "dataset": isinstance(record.dataset, dict)
-        and all(isinstance(record.dataset.get(k), str) for k in ("name", "train_fingerprint", "test_fingerprint")),
-        "representation": isinstance(record.representation, dict),
-        "validation_correct": isinstance(record.validation_correct, dict),
-        "seconds": isinstance(record.seconds, dict) and all(isinstance(v, numbers) for v in record.seconds.values()),
-        "facts": record.facts is None or _agree(record.facts, record.protocol),
-        "labels": isinstance(record.labels, int),
-        "n_features": isinstance(record.n_features, int),
-        "C": isinstance(record.C, numbers),
-        "classifier": isinstance(record.classifier, str),
-        "classifier_settings": isinstance(record.classifier_settings, dict),
-        "predictions_sha256": _is_sha256_or_none(record.predictions_sha256),
-        "features_sha256": _is_sha256_or_none(record.features_sha256),
-        "more": _fine(record.more, len(counts) if isinstance(counts, list) else 0, record.test_n),
-        "largest_gap": record.largest_gap is None or isinstance(record.largest_gap, numbers),
-        "test_n": isinstance(record.test_n, int) and record.test_n > 0,
-        "test_correct": isinstance(counts, list)
-        and len(counts) > 0
-        and all(isinstance(count, int) and 0 <= count <= record.test_n for count in counts),
-    }.items():
-        if not fine:
+    fine = {name: check(getattr(record, name)) for name, check in _KINDS.items()}
+    if all(fine.values()):
+        fine |= {
+            "validation_correct": _fine_choice(record),
+            "test_correct": _are_counts(record.test_correct, record.test_n),
+            "facts": record.facts is None or _agree(record.facts, record.protocol),
+        }
+    if all(fine.values()):
+        fine["more"] = _fine(record.more, len(record.test_correct), record.test_n)
+    for name, is_fine in fine.items():
+        if not is_fine:
             raise ValueError(f"{name} is {getattr(record, name)!r:.60}")
     return record
 

@@ -32,7 +32,7 @@ def test_a_record_says_which_stored_features_it_is_of(tmp_path: Path) -> None:
     assert sha256
     assert result.record.features_sha256 == sha256
     assert read_records(tmp_path) == [result.record]
-    line = (tmp_path / "records.jsonl").read_text()
+    line = result.record.to_line()  # without a hash, as older lines
     (tmp_path / "records.jsonl").write_text(line.replace(f'"features_sha256": "{sha256}", ', ""))
     (older,) = read_records(tmp_path)
     assert older.features_sha256 is None
@@ -40,6 +40,15 @@ def test_a_record_says_which_stored_features_it_is_of(tmp_path: Path) -> None:
     (tmp_path / "records.jsonl").write_text(line.replace(sha256, "xyz"))
     with pytest.raises(ValueError, match=r"line 1: cannot be read \(features_sha256 is 'xyz'\)"):
         read_records(tmp_path)
+
+
+def test_a_line_that_is_no_record_is_told_before_anything_is_computed(tmp_path: Path) -> None:
+    def never(images: np.ndarray) -> np.ndarray:
+        raise AssertionError("computed")
+
+    (tmp_path / "records.jsonl").write_text("nonsense\n")
+    with pytest.raises(ValueError, match="line 1: cannot be read"):
+        rv.evaluate(never, rv.Digits(per_class=2, draws=1), out=tmp_path)
 
 
 def test_what_a_function_computes_is_not_stored_and_has_no_such_hash() -> None:

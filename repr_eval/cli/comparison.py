@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Write images that only one of the two gets right to compare-A-B.png in --out.",
 )
+@options.of_whole_records
 def compare(
     ids: tuple[str, ...],
     out: Path,
@@ -91,6 +92,7 @@ def _pictures(
 @click.command("classes")
 @click.argument("record")
 @options.out
+@options.of_whole_records
 def classes(record: str, out: Path) -> None:
     """Accuracy by class and the confusion matrix of a record: tables, and a picture.
 
@@ -112,6 +114,7 @@ def classes(record: str, out: Path) -> None:
 @click.option("--data", help="Only this data set: its key, or its name in tables. Default: all.")
 @click.option("--protocol", help='Only this, as "cifar10/all-labels/1" or "all-labels".')
 @options.out
+@options.of_whole_records
 def rank(data: str | None, protocol: str | None, out: Path) -> None:
     """Every method of a protocol, the best first, with groups that cannot be told apart: rank.csv
     and rank.md.

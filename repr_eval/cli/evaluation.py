@@ -243,4 +243,4 @@ def layers(data: str, labels_per_class: int | None, draws: int, **settings: Any)
         part = features.of_layers(first, last)
         click.echo(measure(part, job.protocol, job.out, job.command))
         features = replace(features, seconds=0.0)  # the features are there now
-    jobs.reports(settings["out"])
+    jobs.reports_in_the_end(settings["out"])

@@ -22,7 +22,7 @@ from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.protocols.base import Protocol
-from repr_eval.records import known_records
+from repr_eval.records import known_records, passing_over
 from repr_eval.reporting.write import write_reports
 from repr_eval.representations.averaged_views import SINGLE, seen_in_views
 from repr_eval.representations.base import Representation
@@ -52,10 +52,14 @@ class Job:
 
 
 def job_of(protocol: Protocol, settings: dict[str, Any], command: Sequence[str] | None = None) -> Job:
-    """The job that a command's options ask for; ValueError where they do not fit together."""
+    """The job that a command's options ask for.
+
+    ValueError where they do not fit together, or a line of records.jsonl is no record.
+    """
     check(settings)
     representation = representation_of(settings)
     options.make_folder(settings["out"], "--out")
+    known_records(settings["out"])  # what is wrong with them is said before anything is measured
     store = store_of(settings)
     layers = options.layer_range(settings["layers"]) if settings.get("layers") is not None else None
     return Job(
@@ -95,15 +99,23 @@ def run(
         click.echo(result)
         if protocol.dataset not in DATASETS and result.more:
             click.echo(", ".join(f"{name} {100 * value:.2f}%" for name, value in result.more.items()))
-        reports(job.out)
+        reports_in_the_end(job.out)
 
 
 def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
     """`protocols` with every method of the comparison and every classifier, but for what is recorded."""
     job_of(protocols[0], _compared(*COMPARED[0], settings))  # what is wrong is said before data is loaded, or fetched
-    known_records(settings["out"])  # ... and with the records, before anything is measured
     data = loaded(protocols[0].dataset, settings)
-    failed = []
+    with passing_over() as lines:  # that came meanwhile
+        failed = _measured(protocols, data, settings)
+    if failed:
+        raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
+    options.tell(lines)
+
+
+def _measured(protocols: Sequence[Protocol], data: LabelledImages, settings: dict[str, Any]) -> list[str]:
+    """Measure what is not recorded; what failed, in words."""
+    failed: list[str] = []
     for weights, classifier in COMPARED:
         for protocol in protocols:
             try:
@@ -113,7 +125,7 @@ def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
                     continue
                 features = extracted(job, data)
                 if features is None:
-                    return  # the ranks have shared this extraction and left; the first goes on alone
+                    return failed  # the ranks have shared this extraction and left; the first goes on alone
                 click.echo(measure(features, job.protocol, job.out, job.command))
             except BrokenPipeError:
                 raise
@@ -122,8 +134,7 @@ def run_all(protocols: Sequence[Protocol], settings: dict[str, Any]) -> None:
                 click.echo(f"failed: {failed[-1]}", err=True)
                 continue
             reports(settings["out"])
-    if failed:
-        raise ValueError(f"{len(failed)} measurements failed, the others are recorded: {'; '.join(failed)}")
+    return failed
 
 
 def _in_comparison(protocol: Protocol, classifier: str) -> Protocol:
@@ -226,6 +237,13 @@ def reports(out: Path) -> None:
     """Write every table and picture of the folder `out` anew."""
     for path in write_reports(out):
         click.echo(f"wrote {path}", err=True)
+
+
+def reports_in_the_end(out: Path) -> None:
+    """As `reports`, of the records that can be read; then it tells of lines damaged meanwhile."""
+    with passing_over() as lines:
+        reports(out)
+    options.tell(lines)
 
 
 def store_of(settings: dict[str, Any]) -> Path:

@@ -3,7 +3,7 @@
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,36 @@ def shared_by_ranks(command: Callable[..., None]) -> Callable[..., None]:
             command(**settings)
 
     return joining
+
+
+def of_whole_records(command: Callable[..., None]) -> Callable[..., None]:
+    """`command`, of the records that can be read; then it tells of other lines and exits with 1."""
+
+    @functools.wraps(command)
+    def going_on(**settings: Any) -> None:
+        from repr_eval.records import passing_over
+
+        with passing_over() as lines:
+            try:
+                command(**settings)
+            except ValueError:
+                _echo(lines)
+                raise
+        tell(lines)
+
+    return going_on
+
+
+def tell(lines: Iterable[str]) -> None:
+    """Tell of lines that were passed over, one line each, and exit with 1, if there are any."""
+    if list(lines):
+        _echo(lines)
+        click.get_current_context().exit(1)
+
+
+def _echo(lines: Iterable[str]) -> None:
+    for line in lines:
+        click.echo(f"repr-eval {click.get_current_context().info_name}: {line}", err=True)
 
 
 def layer_range(text: str) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from repr_eval.cli.wording import as_options
 
 @click.command("table")
 @options.out
+@options.of_whole_records
 def table(out: Path) -> None:
     """Rebuild every CSV and Markdown table from the stored records, the paper's rows beside the measured ones.
 
@@ -46,6 +47,7 @@ def table(out: Path) -> None:
     help="Another folder of records: which numbers agree within their intervals.",
 )
 @options.data_dir
+@options.of_whole_records
 def report(out: Path, runs: tuple[Path, ...], compare: Path | None, data_dir: Path | None) -> None:
     """Write one HTML page of all records: charts, a table, and the evidence of every number.
 

@@ -1,5 +1,6 @@
-"""Arrays in files: those of whole numbers in a file named by their hash (index lists of draws, predictions), and .npy
-files whose type and shape are known beforehand, so that no damaged header is believed or parsed.
+"""Arrays in files: reading any, and those of whole numbers that are named by their hash (index lists of
+draws, predictions); and .npy files whose type and shape are known beforehand, so that no damaged header
+is believed or parsed.
 """
 
 import hashlib
@@ -7,14 +8,13 @@ import io
 import logging
 import os
 import zipfile
-import zlib
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from repr_eval.system.files import open_regular, replacing
+from repr_eval.system.files import open_regular, replacing, require_regular
 
 logger = logging.getLogger(__name__)
 
@@ -47,12 +47,10 @@ def save_lists(folder: Path, lists: dict[str, np.ndarray]) -> str:
 def _holds(path: Path, digest: str) -> bool:
     """Whether `path` is an archive of arrays with that digest."""
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as stored:
-            return digest_of(dict(stored)) == digest
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, SyntaxError, NotImplementedError, RuntimeError):
+        arrays = unpacked(path)
+    except (OSError, ValueError):
         return False
-    except (zipfile.BadZipFile, zlib.error):
-        return False
+    return all(array.dtype.kind in "iub" for array in arrays.values()) and digest_of(arrays) == digest
 
 
 def npy_header(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
@@ -74,3 +72,50 @@ def mapped_npy(file: FileIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np
     if not size:
         return None  # nothing can be mapped
     return np.memmap(file, dtype, "r+" if file.writable() else "r", len(header), shape)
+
+
+def mapped(path: Path) -> np.ndarray:
+    """The array in the .npy file `path`, memory-mapped read-only.
+
+    ValueError on anything but a whole array of numbers or text.
+    """
+    require_regular(path)
+    try:
+        array = np.lib.format.open_memmap(path, "r")
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # numpy's readers raise nearly anything on broken headers
+        raise ValueError(_said(error)) from error
+    if array.dtype.hasobject or min(array.shape, default=0) < 0:
+        raise ValueError(f"is {array.dtype} {list(array.shape)}")
+    return array
+
+
+def unpacked(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in the .npz file `path`.
+
+    ValueError on anything else, and on what would fill the memory: what they take is in the
+    archive's list, which is looked at before anything is decoded.
+    """
+    with open_regular(path) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                needed = sum(member.file_size for member in archive.infolist())
+            if needed > _memory() / 2:
+                raise ValueError(f"its arrays take {needed / 1e9:.1f} GB, this machine has {_memory() / 1e9:.1f}")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # zipfile, zlib and numpy raise nearly anything on broken bytes
+            raise ValueError(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

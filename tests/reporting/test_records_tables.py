@@ -1,6 +1,7 @@
 """Records that survive crowds and full disks, tables with numbers known by hand, and who may import whom."""
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -16,7 +17,16 @@ import pytest
 from factories import record
 
 from repr_eval.datasets import DATASETS
-from repr_eval.records import FILE, Record, append_record, locked_records, read_records
+from repr_eval.records import (
+    FILE,
+    Record,
+    append_record,
+    known_records,
+    locked_records,
+    passing_over,
+    read_lines,
+    read_records,
+)
 from repr_eval.reporting.published import PAPER_ROWS
 from repr_eval.reporting.rows import (
     measured_row,
@@ -36,11 +46,16 @@ COLUMNS = {
 }
 
 
+def of(C: float) -> dict[str, Any]:
+    """Changes to a record that was chosen among one value of C."""
+    return {"C": C, "validation_correct": {repr(C): [560]}}
+
+
 # Records.
 
 
 def test_records_come_back_as_they_went(tmp_path: Path) -> None:
-    records = [record(), record(seed=1, max_units=None, C=0.1 + 0.2), record(test_correct=[81])]
+    records = [record(), record(seed=1, max_units=None, **of(0.1 + 0.2)), record(test_correct=[81])]
     for one in records:
         assert append_record(tmp_path / "new" / "folder", one) == tmp_path / "new" / "folder" / FILE
     assert read_records(tmp_path / "new" / "folder") == records
@@ -170,6 +185,71 @@ def test_a_line_that_is_no_record_is_named(damaged: bytes, tmp_path: Path) -> No
     with pytest.raises(ValueError, match=r"records\.jsonl, line 2: cannot be read") as raised:
         read_records(tmp_path)
     assert str(path) in str(raised.value)
+
+
+def test_no_flipped_bit_of_a_line_gives_another_record(tmp_path: Path) -> None:
+    path = append_record(tmp_path, record())
+    line = path.read_bytes()
+    told = 0
+    for bit in range(0, 8 * (len(line) - 1), 3):
+        changed = bytearray(line)
+        changed[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(changed)
+        with passing_over() as lines:
+            found = known_records(tmp_path)
+        assert found in ([], [record()]), bit
+        told += bool(lines)
+    assert told > 2_500  # of 2,900; the others are of the same value, such as 0.0001 and 1e-4
+
+
+def test_a_line_holds_its_records_hash_whose_beginning_is_the_id(tmp_path: Path) -> None:
+    line = append_record(tmp_path, record()).read_text()
+    content = json.loads(line)
+    sha256 = content.pop("sha256")
+    assert sha256 == hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert sha256[:12] == record().id
+
+
+def test_a_line_without_a_hash_is_an_older_record_of_the_same_id(tmp_path: Path) -> None:
+    path = append_record(tmp_path, record())
+    (one,) = read_lines(path)
+    path.write_text(record().to_line() + "\n")
+    (older,) = read_lines(path)
+    assert (one.hashed, older.hashed) == (True, False)
+    assert one.record == older.record == record()
+
+
+@pytest.mark.parametrize("damaged", ["[" * 100_000, '{"a":' * 100_000, '{"C": ' + "9" * 5_000 + "}", "\x00"])
+def test_bad_lines_are_passed_over_and_told_once(damaged: str, tmp_path: Path) -> None:
+    path = append_record(tmp_path, record())
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(damaged + "\n")
+    append_record(tmp_path, record(seed=1))
+    with passing_over() as lines:
+        assert [one.seed for one in read_records(tmp_path)] == [one.seed for one in read_records(tmp_path)] == [0, 1]
+        assert (tmp_path / "cifar10.csv") in write_reports(tmp_path)
+    (line,) = lines
+    assert line.startswith(f"{path}, line 2: cannot be read (")
+    with pytest.raises(ValueError, match="line 2: cannot be read"):
+        write_reports(tmp_path)  # outside such a block
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"time": 1}, {"method": None}, {"trained_on": []}, {"layers": {}}, {"n_features": 1.5}, {"n_features": True},
+        {"representation": {"bn": []}}, {"seed": -1}, {"C": float("nan")}, {"C_at_edge": 0}, {"validation_n": "8"},
+        {"validation_correct": {"x": [1]}}, {"validation_correct": {"0.0001": 560}}, {"C": 0.5},
+        {"validation_correct": {"0.0001": [801]}}, {"seconds": {"test": "3"}}, {"versions": {"torch": 2}},
+        {"machine": 1}, {"command": None}, {"classifier_settings": []}, {"max_units": "512"},
+        {"dataset": record().dataset | {"classes": [1]}}, {"dataset": record().dataset | {"remark": 3}},
+    ],
+)  # fmt: skip
+def test_values_of_other_types_are_no_record(changes: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.write_text(json.dumps(json.loads(record().to_line()) | changes) + "\n")
+    with pytest.raises(ValueError, match=f"line 1: cannot be read .({min(changes)}|validation_correct) is "):
+        read_records(tmp_path)
 
 
 def test_a_torn_last_line_does_not_swallow_the_next_record(tmp_path: Path) -> None:
