@@ -8,7 +8,6 @@ image: draws agree on most images. From them a confusion matrix and the accuracy
 follow without the data set.
 """
 
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -16,8 +15,7 @@ from typing import Self
 import numpy as np
 
 from repr_eval.records import DRAWS, Record
-from repr_eval.system.arrays import digest_of
-from repr_eval.system.files import open_regular
+from repr_eval.system.arrays import digest_of, unpacked
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,11 +108,11 @@ def read_predictions(folder: Path, record: Record) -> Predictions | None:
     if not path.is_file():
         raise ValueError(f"{path}: not found; it holds {what}")
     try:
-        with open_regular(path) as file, np.load(file) as stored:
-            arrays = dict(stored)
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        arrays = unpacked(path)
+    except (ValueError, OSError) as error:
         raise ValueError(f"{path}: cannot be read ({error}); it holds {what}") from error
-    if digest_of(arrays) != record.predictions_sha256:
+    numbers = all(array.dtype.kind in "iu" for array in arrays.values())
+    if not numbers or digest_of(arrays) != record.predictions_sha256:
         raise ValueError(f"{path}: its content is no longer {what}")
     try:
         predictions = Predictions(**arrays)

@@ -16,7 +16,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ import torch
 from repr_eval.gan.architectures import Architecture, architecture_named
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.gan.weights import WeightsInfo
+from repr_eval.system.arrays import mapped
 
 
 @dataclass(frozen=True)
@@ -114,8 +114,8 @@ def files_beside(jl: Path) -> dict[int, Path]:
 def read_array(path: Path) -> np.ndarray:
     """The float32 array in C order of an .npy file of real numbers. ValueError names a file that is not one, or NaN."""
     try:
-        stored = np.lib.format.open_memmap(path, mode="r")  # compares the header with the file's size; never unpickles
-    except (ValueError, TypeError, EOFError, SyntaxError, TokenError, OverflowError, MemoryError) as error:
+        stored = mapped(path)  # compares the header with the file's size; never unpickles
+    except (ValueError, MemoryError) as error:
         raise ValueError(f"{path}: not a whole .npy file of numbers ({' '.join(str(error).split())})") from error
     if stored.dtype.kind not in "fiu":
         raise ValueError(f"{path}: not an .npy file of real numbers")

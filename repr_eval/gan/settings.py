@@ -9,7 +9,9 @@ from typing import Any
 from repr_eval.gan.architectures import architecture_named, scaled
 from repr_eval.gan.augmentation import Augmentation
 from repr_eval.gan.recipes import PAPER, Recipe
+from repr_eval.system.field_types import check_types
 from repr_eval.system.files import require_regular
+from repr_eval.system.json_text import read_object
 
 SETTINGS = "settings.json"  # in the folder of a run
 # What may differ when a run goes on: how long it lasts.
@@ -135,30 +137,61 @@ def _plain(value: Any) -> Any:
 
 
 def settings_from_json(stored: dict[str, Any]) -> TrainingSettings:
-    """Undo `to_json`. A choice that is not named is the paper's: runs older than that choice are."""
+    """Undo `to_json`. A choice that is not named is the paper's: runs older than that choice are.
+
+    ValueError or TypeError where a value is of another type, or none of the settings'.
+    """
     stored = dict(stored)
     choices = {f.name: stored.pop(f.name) for f in fields(Recipe) if f.name in stored}
     for name in ("augmentation", "views", "small_views"):
         if choices.get(name):
             choices[name] = Augmentation(**choices[name])
+            check_types(choices[name])
     if "projection" in choices:
         choices["projection"] = tuple(choices["projection"])
     recipe = replace(PAPER, **choices, name=stored.pop("recipe", PAPER.name))
-    return TrainingSettings(**stored, recipe=recipe)
+    settings = TrainingSettings(**stored, recipe=recipe)
+    check_types(recipe)
+    check_types(settings)
+    start = settings.started_from
+    if start is not None and type(start["discriminator"]["images_seen"]) is not int:
+        raise ValueError(f"started_from is {start!r:.60}")
+    return settings
 
 
 def read_settings(path: Path) -> TrainingSettings:
     """The settings stored at `path` (a run's settings.json)."""
     require_regular(path)
     try:
-        return settings_from_json(json.loads(path.read_text(encoding="utf-8"))["settings"])
-    except (ValueError, KeyError, TypeError) as error:
+        return settings_from_json(read_object(path)["settings"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the settings of a training run ({error})") from error
 
 
 def read_history(path: Path) -> list[dict[str, Any]]:
-    """The stretches (`gan.run_history`) of the run whose settings, which can be read, are stored at `path`."""
-    return list(json.loads(path.read_text(encoding="utf-8")).get("history", []))
+    """The stretches (`gan.run_history`) of the run whose settings are stored at `path`.
+
+    ValueError where there is something else in their place.
+    """
+    try:
+        history = read_object(path).get("history", [])
+        wrong = [stage for stage in history if not _is_stretch(stage)]
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: has no history of a training run ({error})") from error
+    if wrong:
+        raise ValueError(f"{path}: has no history of a training run ({wrong[0]!r:.60})")
+    return list(history)
+
+
+def _is_stretch(stage: Any) -> bool:
+    """Whether `stage` has what a run that goes on compares itself with (`gan.run_history.changes`)."""
+    return (
+        isinstance(stage, dict)
+        and all(type(stage.get(name)) is int for name in ("from_step", "threads"))
+        and isinstance(stage.get("device"), str)
+        and isinstance(stage.get("versions"), dict)
+        and isinstance(stage["versions"].get("torch"), str)
+    )
 
 
 def refuse_changes(old: TrainingSettings, new: TrainingSettings, where: Path) -> None:

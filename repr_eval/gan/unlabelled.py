@@ -1,16 +1,16 @@
 """Images to train a GAN on, without labels: a packed array, a folder of images, or a data set by its name."""
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from tokenize import TokenError
 
 import numpy as np
 
 from repr_eval.datasets import DATASETS, load_dataset
 from repr_eval.images.pack import pack
+from repr_eval.system.arrays import mapped
 from repr_eval.system.files import require_regular
+from repr_eval.system.json_text import read_object
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,12 @@ def read_packed(path: Path, size: int | None = None) -> UnlabelledImages:
     Of any size where `size` is None.
     """
     require_regular(path)
-    try:
-        images = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, OSError, EOFError, TokenError) as error:
-        raise ValueError(f"{path}: not a whole .npy array ({error}); make it with repr-eval pack") from error
-    if not isinstance(images, np.ndarray):
-        images.close()
+    if path.is_file() and _begins(path, b"PK"):
         raise ValueError(f"{path}: is an archive of arrays (.npz); needed: one array, as repr-eval pack makes it")
+    try:
+        images = mapped(path)
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not a whole .npy array ({error}); make it with repr-eval pack") from error
     side = size or (images.shape[1] if images.ndim == 4 else None)
     if images.dtype != np.uint8 or images.shape[1:] != (side, side, 3):
         needed = f"uint8 [N, {size}, {size}, 3] (pack the images with `size={size}`)" if size else "uint8 [N, S, S, 3]"
@@ -108,9 +107,14 @@ def read_packed(path: Path, size: int | None = None) -> UnlabelledImages:
     return UnlabelledImages(images, f"{path.name} ({len(images):,} images)", digest)
 
 
+def _begins(path: Path, mark: bytes) -> bool:
+    with open(path, "rb") as file:
+        return file.read(len(mark)) == mark
+
+
 def _recorded_sha256(sidecar: Path) -> str:
     try:
-        return str(json.loads(sidecar.read_text(encoding="utf-8"))["sha256"])
+        return str(read_object(sidecar)["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{sidecar}: not the sidecar of a packed array ({error!r}); pack the images again, or move it away"

@@ -19,8 +19,10 @@ from torch import Tensor, nn
 from repr_eval.gan.architectures import architecture_named
 from repr_eval.gan.networks import BN_EPS, Discriminator, Generator
 from repr_eval.system.files import write_bytes
+from repr_eval.system.json_text import from_json
 
 _KEY = "repr_eval"  # the one key of the file's metadata; its value is the JSON of a WeightsInfo
+_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 UNTRAINED = "nothing"  # what initial weights are trained on
 
 
@@ -87,7 +89,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
         with safe_open(path, "pt") as opened:
             metadata = opened.metadata() or {}
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
-    except SafetensorError as error:
+    except (SafetensorError, TypeError, RuntimeError) as error:  # the latter: of types that torch has not
         if _looks_pickled(path):
             raise ValueError(
                 f"{path}: is a pickle (torch.save), which repr-eval never opens; give a .safetensors file"
@@ -96,10 +98,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], WeightsInfo]:
     if _KEY not in metadata:
         raise ValueError(f"{path}: a safetensors file, but not one of repr-eval's (no {_KEY!r} in its metadata)")
     try:
-        info = _checked(WeightsInfo(**json.loads(metadata[_KEY])))
-    except (TypeError, json.JSONDecodeError) as error:
+        info = _checked(WeightsInfo(**from_json(metadata[_KEY])))
+    except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: its description cannot be read ({error})") from error
     for name, tensor in tensors.items():
+        if tensor.dtype not in _TYPES:
+            raise ValueError(f"{path}: tensor {name} is {tensor.dtype}; needed: float32 or float16")
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{path}: tensor {name} holds NaN or infinity")
     return tensors, info
@@ -117,11 +121,12 @@ def _describing(path: Path) -> Iterator[None]:
     """Name the file whose description a network cannot be built from."""
     try:
         yield
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:  # torch's, of sizes beyond 64 bits
         raise ValueError(f"{path}: describes no network that repr-eval can build ({error})") from error
 
 
-def _fill(network: nn.Module, tensors: dict[str, Tensor], info: WeightsInfo, path: Path) -> None:
+def _check_shapes(network: nn.Module, tensors: dict[str, Tensor], info: WeightsInfo, path: Path) -> None:
+    """ValueError unless the tensors are those of `network`, which may be without memory ("meta")."""
     wanted = _stored_tensors(network, info)
     for name, tensor in wanted.items():
         if name not in tensors:
@@ -133,7 +138,6 @@ def _fill(network: nn.Module, tensors: dict[str, Tensor], info: WeightsInfo, pat
     extra = sorted(set(tensors) - set(wanted))
     if extra:
         raise ValueError(f"{path}: tensor {extra[0]} is not part of this architecture")
-    network.load_state_dict({k: v.float() for k, v in tensors.items()}, strict=False)
 
 
 _USES = {"discriminator": "features", "generator": "samples"}
@@ -147,14 +151,20 @@ def load_network(path: Path, needed: str | None = None) -> tuple[Discriminator |
     with _describing(path):
         if info.network not in _USES:
             raise ValueError(f"a {info.network}")
-        architecture = architecture_named(info.arch)
-        network: Discriminator | Generator
-        if info.network == "discriminator":
-            network = Discriminator(architecture, info.width, info.layers, info.eps)
-        else:
-            network = Generator(architecture, info.width, info.z_dim, info.eps)
-    _fill(network, tensors, info, Path(path))
+        with torch.device("meta"):  # takes no memory, whatever the file says of the network's width
+            sketch = _built(info)
+    _check_shapes(sketch, tensors, info, Path(path))
+    network = _built(info)
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, strict=False)
     return network.eval(), info
+
+
+def _built(info: WeightsInfo) -> Discriminator | Generator:
+    """The network that is described, with weights that mean nothing."""
+    architecture = architecture_named(info.arch)
+    if info.network == "discriminator":
+        return Discriminator(architecture, info.width, info.layers, info.eps)
+    return Generator(architecture, info.width, info.z_dim, info.eps)
 
 
 def load_discriminator(path: Path) -> tuple[Discriminator, WeightsInfo]:

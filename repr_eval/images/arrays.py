@@ -1,14 +1,11 @@
 """Labelled images from a NumPy archive: images and labels, with or without a split."""
 
-import tokenize
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from repr_eval.images.own_data import Labelled, Source
-from repr_eval.system.files import open_regular
+from repr_eval.system.arrays import unpacked
 
 # Names of the arrays, in pairs of images and labels: a whole set, or a training and a test split.
 WHOLE = (("images", "labels"), ("x", "y"), ("X", "y"))
@@ -26,11 +23,8 @@ def read_npz(path: Path) -> Source:
     Raises ValueError on a file that is broken, holds other arrays or objects.
     """
     try:
-        with open_regular(path) as file, np.load(file, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("holds one array; needs a .npz of images and labels")
-            arrays = {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error, tokenize.TokenError) as error:
+        arrays = unpacked(path)
+    except ValueError as error:
         raise ValueError(f"{path}: not a .npz archive of plain arrays ({error})") from error
     for pairs in SPLITS:
         if all(name in arrays for pair in pairs for name in pair):

@@ -26,6 +26,7 @@ PIXEL_FINGERPRINTS = {
 _BATCHES = "cifar-10-batches-py"
 _ARCHIVE = "cifar-10-python.tar.gz"
 _FETCH = '`load_dataset("cifar10", download=True)`'
+_FORMATS = ("PNG", "BMP", "PPM", "WEBP", "JPEG")
 _SUFFIXES = {".png", ".bmp", ".ppm", ".webp", ".jpg", ".jpeg"}
 
 
@@ -124,14 +125,15 @@ def _read_folders(folder: Path, split: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _read_image(path: Path) -> np.ndarray:
     try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        with Image.open(path, formats=_FORMATS) as image:
+            size = image.size
+            pixels = np.asarray(image.convert("RGB")) if size == (32, 32) else None  # else not decoded
     except MemoryError:
         raise
     except Exception as error:  # Pillow's readers raise nearly anything on broken bytes.
         raise ValueError(f"{path}: cannot be read as an image ({error})") from error
-    if pixels.shape != (32, 32, 3):
-        raise ValueError(f"{path}: is {pixels.shape[1]}x{pixels.shape[0]} pixels; CIFAR-10's images are 32x32")
+    if pixels is None:
+        raise ValueError(f"{path}: is {size[0]}x{size[1]} pixels; CIFAR-10's images are 32x32")
     return pixels
 
 

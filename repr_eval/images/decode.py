@@ -30,6 +30,7 @@ inverted CMYK is recognised. Of 16-bit grey the high byte is kept. Of an animati
 """
 
 import io
+import math
 import os
 import warnings
 from collections import deque
@@ -46,6 +47,7 @@ from repr_eval.system.files import open_regular
 
 SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
+MOST_PIXELS = 89_478_485  # of an image, by its header: Pillow's own limit, whatever a program has set there
 REDUCED_SIDES = 3
 BACKGROUND = (255, 255, 255)
 
@@ -156,11 +158,22 @@ def _decode(content: bytes, size: int) -> npt.NDArray[np.uint8]:
         warnings.simplefilter("ignore")  # Mostly about EXIF, which is not used.
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            check_size(image)
             return _square(image, size, *_reduce(image, REDUCED_SIDES * size))
 
 
+def check_size(image: Image.Image) -> None:
+    """ValueError for an image that is so large, by its header, that decoding would fill the memory."""
+    if math.prod(image.size) > MOST_PIXELS:
+        raise ValueError(f"{image.size[0]:,}x{image.size[1]:,} pixels; at most {MOST_PIXELS:,} are decoded")
+
+
 def squared(image: Image.Image, size: int) -> npt.NDArray[np.uint8]:
-    """An image that is decoded already as uint8 [size, size, 3], by the rule at the top of this module."""
+    """An image of Pillow's as uint8 [size, size, 3], by the rule at the top of this module.
+
+    ValueError as of `check_size`: most are not decoded yet.
+    """
+    check_size(image)
     return _square(image, size, *image.size)
 
 

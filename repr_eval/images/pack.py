@@ -12,7 +12,6 @@ import os
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,9 @@ import numpy.typing as npt
 from repr_eval.images.decode import UnreadableImage, image_names, resampler
 from repr_eval.images.parallel_decode import decode_blocks
 from repr_eval.images.partial_array import PartialArray, create_array, remove_leftovers
-from repr_eval.system.files import naming, rename, require_regular, write_text
+from repr_eval.system.arrays import mapped
+from repr_eval.system.files import naming, rename, write_text
+from repr_eval.system.json_text import read_object
 from repr_eval.system.progress import progress_count
 
 FORMAT = "repr-eval image pack"
@@ -212,10 +213,21 @@ def _sidecar(report: PackReport) -> str:
 def _read_sidecar(out: Path) -> dict[str, Any] | None:
     """The sidecar of `out`, or None where there is none or the file is something else."""
     try:
-        content = json.loads(_sidecar_path(out).read_bytes())
+        content = read_object(_sidecar_path(out))
     except (FileNotFoundError, ValueError):
         return None
-    return content if isinstance(content, dict) and content.get("format") == FORMAT else None
+    return content if content.get("format") == FORMAT else None
+
+
+def _is_whole(sidecar: dict[str, Any]) -> bool:
+    """Whether a sidecar has what a report is made of, of the right types."""
+    kinds = {"source": str, "source_count": int, "count": int, "size": int, "resampler": dict, "skipped": list,
+             "files_sha256": str, "sha256": str}  # fmt: skip
+    return (
+        set(sidecar) == {"format", "format_version", *kinds}
+        and all(isinstance(sidecar[name], kind) for name, kind in kinds.items())
+        and all(isinstance(one, list) and len(one) == 2 for one in sidecar["skipped"])
+    )
 
 
 def _refuse_foreign_files(out: Path) -> None:
@@ -228,6 +240,8 @@ def _refuse_foreign_files(out: Path) -> None:
 def _finished(job: _Job, out: Path) -> PackReport:
     """The report of the finished `out`, or FileExistsError where it is not a pack of these files and settings."""
     sidecar = _read_sidecar(out) or {}
+    if not _is_whole(sidecar):
+        raise FileExistsError(f"{out}: exists, and its sidecar is not that of a pack; remove both")
     wanted = {**job.key, "resampler": {**resampler(), "decoder": None}}
     del wanted["block_rows"]
     # Another version of the decoder is no reason to refuse a finished pack: the sidecar says which it was.
@@ -246,9 +260,8 @@ def _finished(job: _Job, out: Path) -> PackReport:
 def _check_rows(job: _Job, out: Path, sidecar: dict[str, Any]) -> None:
     """FileExistsError unless `out` holds the rows that were packed."""
     try:
-        require_regular(out)
-        rows = np.lib.format.open_memmap(out, mode="r")
-    except (ValueError, EOFError, SyntaxError, TokenError, OverflowError) as error:
+        rows = mapped(out)
+    except ValueError as error:
         raise FileExistsError(f"{out}: exists, but is no whole array ({error}); remove it") from error
     if (rows.dtype, rows.shape) != (np.dtype(np.uint8), (sidecar.get("count"), job.size, job.size, 3)):
         raise FileExistsError(

@@ -1,7 +1,6 @@
 """SVHN's cropped digits (Netzer et al. 2011), and any other files in the same layout, named for what they are."""
 
 import hashlib
-import json
 import re
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from repr_eval.images.data_dir import DataRoot, MissingData
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.mat5 import read_mat5
+from repr_eval.system.json_text import read_object
 from repr_eval.system.torchvision_import import torchvision_datasets
 
 CLASSES = tuple("0123456789")
@@ -114,7 +114,7 @@ def _name_of(folder: Path, train: Split, test: Split) -> tuple[str, bool]:
     about, generated = folder / "about.json", False
     if about.is_file():
         try:
-            content = json.loads(about.read_text(encoding="utf-8"))
+            content = read_object(about)
             name, generated = str(content["name"]), "generator" in content
         except (ValueError, KeyError, TypeError) as error:
             raise ValueError(f"{about}: needs a JSON object with a name ({error!r})") from error

@@ -1,6 +1,5 @@
 """The files of measurements: measures.jsonl, which is appended to, and what is made from it."""
 
-import json
 from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
@@ -10,6 +9,7 @@ from repr_eval.label_free.measurement import FORMAT, Measurement
 from repr_eval.reporting.figures import save_figure, similarity_figure
 from repr_eval.reporting.render import Column, to_csv
 from repr_eval.system.files import append_line, write_text
+from repr_eval.system.json_text import from_json
 
 FILE = "measures.jsonl"
 Row = tuple[Measurement, dict[str, Any]]  # of a table
@@ -26,7 +26,7 @@ def read(folder: Path) -> list[Measurement]:
     measurements = []
     for number, line in enumerate(lines, 1):
         try:
-            content = json.loads(line)
+            content = from_json(line)
             known = isinstance(content, dict) and set(content) == names
             if not known or content["format"] != FORMAT:
                 raise ValueError(f"not a measurement of format {FORMAT}")

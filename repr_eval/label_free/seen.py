@@ -10,6 +10,7 @@ import numpy as np
 from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import Extracted
+from repr_eval.system.arrays import mapped
 from repr_eval.system.files import require_regular
 from repr_eval.system.random_streams import random_state_for
 
@@ -80,8 +81,8 @@ def seen_in_file(path: Path, data: LabelledImages, rows: np.ndarray | None) -> S
     n_train, n_test = len(data.train.labels), len(data.test.labels)
     require_regular(path)
     try:
-        X = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        X = mapped(path)
+    except (OSError, ValueError) as error:
         raise ValueError(f"{path}: not an .npy file of an array ({error})") from error
     if X.ndim != 2 or X.dtype.kind != "f" or len(X) not in (n_train, n_train + n_test):
         needed = f"a row for each of the {n_train:,} training images of {data.name}"

@@ -21,7 +21,10 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import Extracted
 from repr_eval.representations.layers import Layers
+from repr_eval.system.arrays import mapped
+from repr_eval.system.field_types import check_types
 from repr_eval.system.files import replacing, require_regular, write_text
+from repr_eval.system.json_text import read_object
 from repr_eval.system.provenance import commit, machine, versions
 
 SIDECAR = "features.json"
@@ -126,8 +129,8 @@ class FeatureFolder:
         path, wanted = self.folder / f"{name}.npy", self.content["arrays"][name]
         require_regular(path)
         try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+            array = mapped(path)
+        except (OSError, ValueError) as error:
             raise ValueError(f"{path}: not a whole array ({error}); extract the features again") from error
         if (
             list(array.shape) != [n, self.description.n_features]
@@ -149,17 +152,21 @@ def _sha256(array: np.ndarray) -> str:
 def _read_sidecar(path: Path) -> dict[str, Any]:
     checks: dict[str, Callable[[Any], bool]] = {
         "format": lambda value: value == FORMAT,
-        "arrays": lambda value: all("sha256" in value[f"{part}_features"] for part in ("train", "test")),
-        "data": lambda value: all(isinstance(value[f"{part}_fingerprint"], str) for part in ("train", "test")),
+        "arrays": lambda value: all(
+            isinstance(value[f"{part}_{what}"]["sha256"], str) for part in ("train", "test") for what in KINDS
+        ),
+        "data": lambda value: all(
+            isinstance(value[name], str) for name in ("name", "train_fingerprint", "test_fingerprint")
+        ),
         "description": lambda value: set(value) == {f.name for f in fields(Description)},
         "precision": lambda value: value in ("float16", "float32"),
         "device": lambda value: isinstance(value, str),
         "seconds": lambda value: isinstance(value, float | int),
     }
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         wrong = [name for name, check in checks.items() if not check(content[name])]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: not the sidecar of extracted features ({error!r})") from error
     if wrong:
         raise ValueError(f"{path}: not the sidecar of extracted features ({wrong[0]} is {content[wrong[0]]!r:.40})")
@@ -172,10 +179,14 @@ def _layers_to_json(layers: Layers | str) -> list[int] | str:
 
 def _description_from(content: dict[str, Any]) -> Description:
     layers = content["layers"]
-    return Description(
+    description = Description(
         **content
         | {
             "layers": Layers(*layers) if isinstance(layers, list) else layers,
             "layer_features": tuple(content["layer_features"]),
         }
     )
+    check_types(description)
+    if isinstance(description.layers, Layers) and not all(type(layer) is int for layer in description.layers):
+        raise ValueError(f"layers is {layers!r:.60}")
+    return description

@@ -74,7 +74,7 @@ def mapped_npy(file: FileIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np
     return np.memmap(file, dtype, "r+" if file.writable() else "r", len(header), shape)
 
 
-def mapped(path: Path) -> np.ndarray:
+def mapped(path: Path) -> np.memmap:
     """The array in the .npy file `path`, memory-mapped read-only.
 
     ValueError on anything but a whole array of numbers or text.

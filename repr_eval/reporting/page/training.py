@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from repr_eval.reporting.page.charts import losses_chart, thinned
 from repr_eval.reporting.page.pictures import Sample, embedded, uri_size
+from repr_eval.system.json_text import read_object
 
 POINTS = 300  # of a curve of losses, at most
 _EPOCH = re.compile(r"epoch-(\d+)\.png")
@@ -47,7 +48,7 @@ def read_run(folder: Path, budget: int) -> Run:
 
 def _settings(path: Path) -> list[tuple[str, str]]:
     try:
-        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+        settings = read_object(path)["settings"]
         found = [(name, settings[name]) for name in _SHOWN if settings.get(name) is not None]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return [("settings", f"cannot be read ({error})")]

@@ -6,10 +6,11 @@ exported network of torch's operators has: numbers, plain names, those operators
 """
 
 import ast
-import json
 import re
 from collections.abc import Iterator
 from typing import Any
+
+from repr_eval.system.json_text import from_json
 
 _NAME = re.compile(r"[A-Za-z0-9_.]*")
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -36,7 +37,7 @@ _CONTAINERS = {None, "builtins.tuple", "builtins.list", "builtins.dict", "collec
 
 def check_program(content: bytes) -> None:
     """ValueError in one line on anything in a `models/NAME.json` that is more than a graph of torch's operators."""
-    program = json.loads(content)
+    program = from_json(content)
     if not isinstance(program, dict) or program.get("guards_code"):
         raise ValueError("it has guards, which torch compiles as Python; export the network without them")
     for field, value in _strings(program, ""):
@@ -63,7 +64,7 @@ def _check(field: str, value: str) -> None:
     elif field == "target":
         fine = _OPERATOR.fullmatch(value) is not None and "__" not in value and not _FILES.match(value)
     elif field in ("in_spec", "out_spec"):
-        fine = _is_nest(json.loads(value), _IDENTIFIER if field == "in_spec" else _NAME)
+        fine = _is_nest(from_json(value), _IDENTIFIER if field == "in_spec" else _NAME)
     elif field == "forward_arg_names":
         fine = _IDENTIFIER.fullmatch(value) is not None
     else:
@@ -132,7 +133,7 @@ def _is_nest(node: Any, names: re.Pattern[str]) -> bool:
     if not isinstance(node, dict) or node.keys() != {"type", "context", "children_spec"}:
         return False
     context = node["context"]
-    keys = json.loads(context) if isinstance(context, str) else context
+    keys = from_json(context) if isinstance(context, str) else context
     return (
         node["type"] in _CONTAINERS
         and (keys is None or isinstance(keys, list))

@@ -7,9 +7,10 @@ can read and write files (`torch.from_file`), fill the memory and run for ever.
 
 import hashlib
 import io
-import json
+import math
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -17,7 +18,10 @@ from torch.export.passes import move_to_device_pass
 
 from repr_eval.representations.own_network.base import NamedNetwork, telling
 from repr_eval.representations.own_network.exported import check_program
+from repr_eval.system.json_text import from_json
 
+# What a file's records may take, over what torch writes: it compresses code alone, and text not twentyfold.
+MOST_TIMES, MOST_BYTES = 20, 64 << 20
 FILES = (".pt2", ".pt", ".pth", ".ts")
 
 
@@ -47,6 +51,7 @@ def _kind_of(path: Path) -> str:
         what = pickle if pickled else "no file of torch's, or cut short"
         raise ValueError(f"{path}: {what}; {instead}")
     with zipfile.ZipFile(path) as archive:
+        _check_size(archive, path, path.stat().st_size)
         records = {name.partition("/")[2] for name in archive.namelist()}
         with telling(f"{path}: cannot be read"):
             damaged = archive.testzip()
@@ -68,6 +73,20 @@ def _kind_of(path: Path) -> str:
     return "torch.export"
 
 
+def _check_size(archive: zipfile.ZipFile, what: object, size: int) -> None:
+    """ValueError where the records, unpacked, take more than any that torch puts into `size` bytes."""
+    needed = sum(record.file_size for record in archive.infolist())
+    if needed > size * MOST_TIMES + MOST_BYTES:
+        raise ValueError(f"{what}: its records take {needed / 1e6:,.0f} MB unpacked, more than torch's do")
+
+
+def _check_tensor(payload: dict[str, Any], stored: int) -> None:
+    """ValueError where a tensor has more values than its record has bytes: torch would make them up."""
+    sizes = [size.get("as_int") for size in payload["tensor_meta"]["sizes"]]
+    if not all(type(size) is int and size >= 0 for size in sizes) or math.prod(sizes) > stored:
+        raise ValueError(f"{payload['path_name']:.60} is to be {sizes!r:.60} and holds {stored:,} bytes")
+
+
 def _unpickled_record(archive: zipfile.ZipFile) -> str | None:
     """A record of a torch.export file for which `torch.export.load` unpickles objects of any kind; None if none.
 
@@ -79,15 +98,20 @@ def _unpickled_record(archive: zipfile.ZipFile) -> str | None:
         if not record or record.startswith("data/aotinductor/"):
             return name
         if record.endswith("_config.json"):
-            for payload in json.loads(archive.read(name))["config"].values():
+            folder = name.rpartition("/")[0]
+            for payload in from_json(archive.read(name))["config"].values():
                 if payload["use_pickle"] or not payload["path_name"].startswith(("weight_", "tensor_")):
                     return str(payload["path_name"])
+                _check_tensor(payload, archive.getinfo(f"{folder}/{payload['path_name']}").file_size)
         elif record.endswith(".pt") and archive.getinfo(name).file_size and not _is_plain(archive.read(name)):
             return name
     return None
 
 
 def _is_plain(pickled: bytes) -> bool:
+    if zipfile.is_zipfile(io.BytesIO(pickled)):
+        with zipfile.ZipFile(io.BytesIO(pickled)) as archive:
+            _check_size(archive, "a record", len(pickled))
     try:
         torch.load(io.BytesIO(pickled), weights_only=True, map_location="cpu")
     except Exception:  # torch.export.load unpickles everything after an error of whatever kind
