@@ -28,7 +28,7 @@ LEFT_TO_RIGHT = [
 ]
 FREE = {"system"}  # anyone may import it; it imports nothing but itself
 # Each may import those before it, and all of the above.
-ON_TOP = ["doctor", "evaluation", "label_free", "explore", "cli", "__main__"]
+ON_TOP = ["doctor", "evaluation", "label_free", "verification", "explore", "cli", "__main__"]
 # Within it:
 REPORTING = ["published", "rows", "render", "tables", "methods", "overview", "ablations", "figures", "write"]
 PAGE = [  # after all of that

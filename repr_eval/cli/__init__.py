@@ -30,6 +30,7 @@ COMMANDS = {
     "compare": "repr_eval.cli.comparison:compare",
     "rank": "repr_eval.cli.comparison:rank",
     "classes": "repr_eval.cli.comparison:classes",
+    "verify": "repr_eval.cli.verify:verify_files",
     "doctor": "repr_eval.cli.report:doctor",
     "export-weights": "repr_eval.cli.training:export_weights",
     "import-weights": "repr_eval.cli.training:import_weights",

@@ -130,3 +130,11 @@ def _sha256(tensors: dict[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
         digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raise a ValueError unless the checkpoint `path` is whole and holds the tensors that were stored."""
+    try:
+        _read(path)
+    except SafetensorError as error:
+        raise ValueError(f"{path}: damaged ({error})") from error
