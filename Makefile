@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/repr-eval
 DEMO := demo
 SMALL := --arch dcgan32-svhn --width 0.25
 
-.PHONY: setup demo test lint slow-test wheel-test real-data-test browser-test chromium clean
+.PHONY: setup demo test lint slow-test wheel-test real-data-test browser-test chromium fuzz clean
 
 setup: $(VENV)/.complete
 
@@ -72,6 +72,11 @@ browser-test: chromium setup
 
 chromium:
 	@test -x "$(CHROMIUM)" || { echo "browser-test: no Chromium found; apt install chromium (or npm's @sparticuz/chromium), or name one: make browser-test CHROMIUM=/path/to/it" >&2; exit 1; }
+
+# Changed files with new seeds through every loader; what fails is kept in tests/fuzz/regressions/, for the tests.
+FUZZ_SECONDS ?= 3600
+fuzz: setup
+	$(VENV)/bin/python tests/fuzz/run.py --seconds $(FUZZ_SECONDS)
 
 clean:
 	rm -rf $(VENV) $(DEMO) build repr_eval/svm/_products*.so .mypy_cache .pytest_cache .ruff_cache *.egg-info

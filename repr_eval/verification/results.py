@@ -11,12 +11,13 @@ from repr_eval.records import DRAWS, FILE, Record, read_lines
 from repr_eval.system.arrays import digest_of, unpacked
 from repr_eval.verification.base import Check
 
+FILES = (FILE, measures.FILE)
 _LISTS = re.compile(r"[0-9a-f]{16}\.npz")
 
 
 def is_results(folder: Path) -> bool:
     """Whether a folder holds records, or measurements without labels."""
-    return (folder / FILE).is_file() or (folder / measures.FILE).is_file()
+    return any((folder / name).is_file() for name in FILES)
 
 
 def checks(folder: Path) -> Iterator[Check]:

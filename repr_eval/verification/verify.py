@@ -54,7 +54,7 @@ def verify(paths: Sequence[str | Path]) -> list[Checked]:
 
 def _of_file(path: Path) -> Iterator[Check]:
     """The check of a single file; none of what repr-eval does not write."""
-    if path.name in (results.FILE, results.measures.FILE) and path.is_file():
+    if path.name in results.FILES and path.is_file():
         yield from results.checks(path.parent)
     elif path.stem in (features.entries(path.parent) if path.parent.is_dir() else ()):
         yield from (check for check in features.checks(path.parent) if check.path.stem == path.stem)
@@ -123,7 +123,7 @@ def repair(checked: Iterable[Checked]) -> list[Path]:
     These are stored features in which something is wrong, looked at once more under the store's lock,
     and temporary files of killed processes. Whatever holds a measurement stays.
     """
-    removed = []
+    removed: list[Path] = []
     for one in checked:
         if one.what == LEFT:
             doomed = [path for path in one.again if _is_left(path)]

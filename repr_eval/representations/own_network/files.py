@@ -7,8 +7,11 @@ can read and write files (`torch.from_file`), fill the memory and run for ever.
 
 import hashlib
 import io
+import logging
 import math
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +34,7 @@ def from_file(path: Path, device: torch.device) -> NamedNetwork:
     kind = _kind_of(path)
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with telling(f"{path}: not a {kind} file that this torch can load"):
+        with telling(f"{path}: not a {kind} file that this torch can load"), _quietly():
             made: nn.Module
             if kind == "torchscript":
                 made = torch.jit.load(path, map_location=device)
@@ -39,6 +42,18 @@ def from_file(path: Path, device: torch.device) -> NamedNetwork:
                 file.seek(0)
                 made = move_to_device_pass(torch.export.load(file), device).module()
     return NamedNetwork(kind=kind, name=path.stem, made=made, trained_on="not said", file_sha256=digest)
+
+
+@contextmanager
+def _quietly() -> Iterator[None]:
+    """Without torch.export's log, where it shows the traceback of an error that it raises as well."""
+    logger = logging.getLogger("torch.export")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 def _kind_of(path: Path) -> str:
@@ -50,7 +65,9 @@ def _kind_of(path: Path) -> str:
             pickled = file.read(1) == b"\x80"
         what = pickle if pickled else "no file of torch's, or cut short"
         raise ValueError(f"{path}: {what}; {instead}")
-    with zipfile.ZipFile(path) as archive:
+    with telling(f"{path}: cannot be read"):
+        opened = zipfile.ZipFile(path)
+    with opened as archive:
         _check_size(archive, path, path.stat().st_size)
         records = {name.partition("/")[2] for name in archive.namelist()}
         with telling(f"{path}: cannot be read"):
