@@ -105,7 +105,11 @@ def unpacked(path: Path) -> dict[str, np.ndarray]:
                 raise ValueError(f"its arrays take {needed / 1e9:.1f} GB, this machine has {_memory() / 1e9:.1f}")
             file.seek(0)
             with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+                arrays = {name: stored[name] for name in stored.files}
+            for name, array in arrays.items():
+                if not isinstance(array, np.ndarray):  # bytes, of a member that does not begin as a .npy file does
+                    raise ValueError(f"{name} is no array")
+            return arrays
         except (OSError, MemoryError):
             raise
         except Exception as error:  # zipfile, zlib and numpy raise nearly anything on broken bytes
