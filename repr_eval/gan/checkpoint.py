@@ -9,6 +9,8 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -132,9 +134,14 @@ def _sha256(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def check_checkpoint(path: Path) -> None:
-    """Raise a ValueError unless the checkpoint `path` is whole and holds the tensors that were stored."""
+def check_checkpoints(folder: Path, run: str = "") -> Iterator[tuple[Path, Callable[[], None]]]:
+    """Every checkpoint of `folder`, and what raises a ValueError unless it is whole, of its step and of `run`."""
+    for step, path in _stored(folder):
+        yield path, partial(_check, path, step, run)
+
+
+def _check(path: Path, step: int, run: str) -> None:
     try:
-        _read(path)
-    except SafetensorError as error:
-        raise ValueError(f"{path}: damaged ({error})") from error
+        _read(path, step, run)
+    except (SafetensorError, _Misplaced) as error:
+        raise ValueError(f"{path}: {'' if isinstance(error, _Misplaced) else 'damaged: '}{error}") from error

@@ -74,12 +74,29 @@ def sweep(folder: Path, seconds: float = STALE_SECONDS) -> None:
     Those are regular files of its names, of this user, which nobody holds nor has written to for so many seconds.
     """
     with suppress(OSError):
-        for name in filter(_TEMPORARY.fullmatch, os.listdir(folder)):
-            with suppress(OSError, ValueError), open_own(folder / name, os.O_RDONLY) as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                its = os.fstat(file.fileno())
-                if its.st_uid == os.getuid() and time.time() - its.st_mtime >= seconds:
-                    (folder / name).unlink()
+        for path in temporary(folder):
+            with suppress(OSError, ValueError), open_own(path, os.O_RDONLY) as file:
+                if _is_left(file, seconds):
+                    path.unlink()
+
+
+def temporary(folder: Path) -> list[Path]:
+    """What has the name of a temporary file of this package in `folder`."""
+    return [folder / name for name in sorted(filter(_TEMPORARY.fullmatch, os.listdir(folder)))]
+
+
+def is_left(path: Path) -> bool:
+    """Whether `sweep` would remove the temporary file `path`."""
+    with suppress(OSError, ValueError), open_own(path, os.O_RDONLY) as file:
+        return _is_left(file, STALE_SECONDS)
+    return False
+
+
+def _is_left(file: FileIO, seconds: float) -> bool:
+    """Whether an open file is this user's, unlocked and as old as that; it is locked from then on. OSError if held."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    its = os.fstat(file.fileno())
+    return its.st_uid == os.getuid() and time.time() - its.st_mtime >= seconds
 
 
 def open_own(path: Path, flags: int) -> FileIO:

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from repr_eval.system.files import open_regular
+
 
 def from_json(text: str | bytes) -> Any:
     """What the JSON says; bytes are UTF-8. ValueError on anything else, also where it is nested too deep."""
@@ -15,7 +17,8 @@ def from_json(text: str | bytes) -> Any:
 
 def read_object(path: Path) -> dict[str, Any]:
     """The object {...} in the JSON file `path`. ValueError where it holds another value or no JSON."""
-    content = from_json(path.read_bytes())
+    with open_regular(path) as file:
+        content = from_json(file.read())
     if not isinstance(content, dict):
         raise ValueError(f"holds {type(content).__name__}, not an object")
     return content

@@ -1,10 +1,10 @@
 """Runs of training, weights, and packed images."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from repr_eval.gan import pretrained
-from repr_eval.gan.checkpoint import check_checkpoint
+from repr_eval.gan.checkpoint import check_checkpoints, latest_step
 from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR, LOG, LOG_HEADER
 from repr_eval.gan.settings import SETTINGS, read_history, read_settings
 from repr_eval.gan.weights import load_network
@@ -18,7 +18,7 @@ MANIFEST = "manifest.json"
 def is_run(folder: Path) -> bool:
     """Whether a folder is that of a run of training."""
     return (folder / SETTINGS).is_file() and (
-        any((folder / name).is_file() for name in (DISCRIMINATOR, LOG)) or bool(_checkpoints(folder))
+        any((folder / name).is_file() for name in (DISCRIMINATOR, LOG)) or latest_step(folder) > 0
     )
 
 
@@ -32,22 +32,19 @@ def run_checks(folder: Path) -> Iterator[Check]:
     yield Check(folder / SETTINGS, "run", settings)
     if (folder / LOG).is_file():
         yield Check(folder / LOG, "run", lambda: _losses(folder / LOG))
-    for path in _checkpoints(folder):
-        yield Check(path, "checkpoint", _call(check_checkpoint, path))
+    for path, work in check_checkpoints(folder, _run_of(folder)):
+        yield Check(path, "checkpoint", work)
     for name in (DISCRIMINATOR, GENERATOR):
         if (folder / name).is_file():
             yield weights_check(folder / name)
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("checkpoint-*.safetensors") if path.is_file())
-
-
-def _call(function: Callable[[Path], object], path: Path) -> Callable[[], None]:
-    def work() -> None:
-        function(path)
-
-    return work
+def _run_of(folder: Path) -> str:
+    """What the checkpoints of a run are bound to; nothing that they could be where its settings are damaged."""
+    try:
+        return read_settings(folder / SETTINGS).run
+    except (ValueError, OSError):
+        return "unknown"
 
 
 def _losses(path: Path) -> str:

@@ -2,22 +2,18 @@
 
 import fcntl
 import os
-import re
-import stat
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from repr_eval.images.data_dir import cache_folder
 from repr_eval.representations.feature_folder import SIDECAR, is_feature_folder
-from repr_eval.representations.store import STALE_SECONDS
+from repr_eval.system.files import is_left, sweep, temporary
 from repr_eval.system.parallel import parallel_map
 from repr_eval.system.progress import progress_count
 from repr_eval.verification import features, results, training
 from repr_eval.verification.base import Check, Checked
 
-_TEMPORARY = re.compile(r"\.partial-[a-z0-9_]{8}(\.\w+)?")  # as `system.files.replacing` names them
 LEFT = "temporary file"
 
 
@@ -95,26 +91,12 @@ def _of_folder(folder: Path) -> Iterator[Check]:
 
 
 def _leftovers(folder: Path) -> Iterator[Checked]:
-    """Temporary files of processes that were killed, which nobody holds or has written to for a day."""
+    """The temporary files of this package, and whether `system.files.sweep` would remove them."""
     for one in _folders(folder):
-        for path in sorted(one.glob(".partial-*")):
-            if _TEMPORARY.fullmatch(path.name) and not path.with_name(f"{path.name}.journal").exists():
-                old = _is_left(path)
-                words = "left by a process that was killed" if old else "may be in use"
-                yield Checked(path, LEFT, remark=words, again=(path,) if old else ())
-
-
-def _is_left(path: Path) -> bool:
-    """Whether a temporary file is a plain one that nobody holds, nor has written to for a day."""
-    with suppress(OSError):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            told = os.fstat(handle)
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return stat.S_ISREG(told.st_mode) and time.time() - told.st_mtime > STALE_SECONDS
-        finally:
-            os.close(handle)
-    return False
+        for path in temporary(one):
+            left = is_left(path)
+            words = "left by a process that was killed" if left else "may be in use"
+            yield Checked(path, LEFT, remark=words, again=(path,) if left else ())
 
 
 def repair(checked: Iterable[Checked]) -> list[Path]:
@@ -125,25 +107,22 @@ def repair(checked: Iterable[Checked]) -> list[Path]:
     """
     removed: list[Path] = []
     for one in checked:
-        if one.what == LEFT:
-            doomed = [path for path in one.again if _is_left(path)]
-        elif one.wrong:
-            doomed = list(one.again)
-        else:
-            continue
-        if doomed:
-            removed += _removed(one, doomed)
+        if one.what == LEFT and one.again:
+            sweep(one.path.parent)
+            removed += [path for path in one.again if not os.path.lexists(path)]
+        elif one.wrong and one.again:
+            removed += _removed(one)
     return removed
 
 
-def _removed(one: Checked, doomed: list[Path]) -> Iterator[Path]:
+def _removed(one: Checked) -> Iterator[Path]:
     handle = os.open(one.path.parent, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if one.what != LEFT and not _still_wrong(one):
+        if not _still_wrong(one):
             return
-        for path in doomed:
+        for path in one.again:
             with suppress(FileNotFoundError):
                 path.unlink()
                 yield path

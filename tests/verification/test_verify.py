@@ -51,10 +51,10 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pack(folder / "images", folder / "packed.npy", 8, workers=1)
     made = folder / "run"
     made.mkdir()
-    settings = {"settings": TrainingSettings("noise", "0" * 64, 512).to_json(), "history": [STRETCH]}
-    (made / "settings.json").write_text(json.dumps(settings))
+    settings = TrainingSettings("noise", "0" * 64, 512)
+    (made / "settings.json").write_text(json.dumps({"settings": settings.to_json(), "history": [STRETCH]}))
     (made / "losses.csv").write_text("step,images_seen,d_loss,g_loss\n1,128,0.5,0.7\n")
-    save_checkpoint(made, 7, {"w": torch.ones(5)})
+    save_checkpoint(made, 7, {"w": torch.ones(5)}, settings.run)
     weights(made / "discriminator.safetensors")
     path = weights(folder / "shipped" / "one.safetensors")
     manifest = {"best": "one", "models": {"one": {"files": {path.name: hashlib.sha256(path.read_bytes()).hexdigest()}}}}
@@ -147,6 +147,16 @@ def test_broken_texts_are_told_file_by_file(text: str, folder: Path) -> None:
     assert any("store" in line for line in told)
 
 
+def test_a_checkpoint_of_another_step_or_run_is_told(folder: Path) -> None:
+    path = folder / "run" / "checkpoint-000000007.safetensors"
+    save_checkpoint(folder / "run", 9, {"w": torch.ones(5)}, "another run")
+    path.rename(path.with_name("checkpoint-000000008.safetensors"))
+    told = wrong(folder)
+    assert len(told) == 2
+    assert "checkpoint-000000008.safetensors: is of step 7" in told[0]
+    assert "checkpoint-000000009.safetensors: is of a run with other settings" in told[1]
+
+
 def everything(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -181,16 +191,17 @@ def _old(path: Path) -> Path:
 
 def test_repair_removes_temporary_files_that_nobody_holds(folder: Path, tmp_path: Path) -> None:
     results = folder / "results"
-    left = [results / ".partial-abcdefg1.csv", results / "draws" / ".partial-x_y_z123.npz"]
-    kept = [results / ".partial-young123.csv", results / ".partial-mine", results / ".partial-images12.npy"]
-    kept += [results / ".partial-images12.npy.journal", results / ".partial-held1234"]
+    name = ".repr-eval-partial-"
+    left = [results / f"{name}abcdefg1.csv", results / "draws" / f"{name}x_y_z123.npz"]
+    kept = [results / f"{name}young123.csv", results / f"{name}mine", results / ".partial-abcdefg1.csv"]
+    kept.append(results / f"{name}held1234")
     for path in (*left, *kept):
         path.write_bytes(b"x")
         _old(path)
     os.utime(kept[0])
     outside = tmp_path / "outside"
     outside.write_bytes(b"x")
-    link = results / ".partial-link1234"
+    link = results / f"{name}link1234"
     link.symlink_to(_old(outside))
     with open(kept[-1], "rb") as held:
         fcntl.flock(held, fcntl.LOCK_SH)
