@@ -2,9 +2,9 @@
 
     python -m benchmarks.svm_contenders TASK FOLDER
 
-Every contender is asked for the minimum of the same objective. Its own tolerance (TOLERANCES) is what brings every
-class to within 1e-4 of its minimum on these features, and not much nearer; how far it came is measured here, in
-float64, and stored.
+Every contender but logistic regression is asked for the minimum of the same objective. Its own tolerance (TOLERANCES)
+is what brings every class to within 1e-4 of its minimum on these features, and not much nearer; how far it came is
+measured here, in float64, and stored.
 """
 
 import json
@@ -19,13 +19,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 
+from benchmarks.svm_classes import parted
 from repr_eval.svm import L2SVM, fit_path
 
-TOLERANCES = {"repr-eval": 1e-3, "LinearSVC dual": 1e-1, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3}
+TOLERANCES = {
+    "repr-eval": 1e-3, "LinearSVC dual": 1e-1, "LinearSVC primal": 1e-3, "liblinear-multicore primal": 1e-3,
+    "LogisticRegression": 1e-4,
+}  # fmt: skip
 STRICTER = {("LinearSVC dual", 2_000): 3e-2}  # with 0.1 it ends 3e-4 above the minimum there
-CONTENDERS = tuple(TOLERANCES)
+CONTENDERS = ("repr-eval", "LinearSVC dual", "LinearSVC primal", "liblinear-multicore primal")
+OF_MANY_CLASSES = ("repr-eval", "LinearSVC dual", "LogisticRegression")
+COMPARED = ("versus", "classes")  # parts in which contenders are compared
 GAP = 1e-3  # where repr-eval is measured on its own
 
 Weights = np.ndarray  # float64 [d + 1, K], the intercepts last
@@ -89,6 +96,12 @@ def linear_svc(dual: bool) -> Callable[..., tuple[list[Weights], dict[str, Any]]
     return fit
 
 
+def logistic(X: np.ndarray, y: np.ndarray, Cs: Sequence[float], tol: float) -> tuple[list[Weights], dict[str, Any]]:
+    """Multinomial logistic regression by L-BFGS, on float32: of float16 it would make float64, twice the memory."""
+    model = LogisticRegression(C=Cs[0], tol=tol, max_iter=1_000).fit(X.astype(np.float32), y)
+    return [_weights(model)], {"n_iter": int(np.max(model.n_iter_))}
+
+
 def multicore(X: np.ndarray, y: np.ndarray, Cs: Sequence[float], tol: float) -> tuple[list[Weights], dict[str, Any]]:
     """liblinear's own package with threads (`pip install liblinear-multicore`), which takes sparse rows."""
     from liblinear.liblinearutil import problem, train
@@ -103,11 +116,11 @@ def multicore(X: np.ndarray, y: np.ndarray, Cs: Sequence[float], tol: float) -> 
 
 FITS: dict[str, Callable[..., tuple[list[Weights], dict[str, Any]]]] = {
     "repr-eval": repr_eval, "LinearSVC dual": linear_svc(True), "LinearSVC primal": linear_svc(False),
-    "liblinear-multicore primal": multicore,
+    "liblinear-multicore primal": multicore, "LogisticRegression": logistic,
 }  # fmt: skip
 
 
-def _weights(model: L2SVM | LinearSVC) -> Weights:
+def _weights(model: L2SVM | LinearSVC | LogisticRegression) -> Weights:
     return np.column_stack([model.coef_, model.intercept_]).astype(np.float64).T
 
 
@@ -166,18 +179,21 @@ def _median(work: Callable[[], object], repeats: int = 3) -> float:
 def measure(task: Task, folder: Path) -> dict[str, Any]:
     """The measurement: seconds and peak memory of the fit; then the objective and the test accuracy it reached."""
     X = loaded(folder / "train-X.npy", task.n, task.d)
-    y = merged(np.load(folder / "train-y.npy")[: task.n], task.k)
+    many = task.part == "classes"
+    y = parted(folder, task.k)[: task.n] if many else merged(np.load(folder / "train-y.npy")[: task.n], task.k)
     before = peak_gb()
     if task.contender == "limits":
         return {**task.as_dict(), "seconds": 0.0, "peak_gb": before, **limits(X)}
-    tol = STRICTER.get((task.contender, task.n), TOLERANCES[task.contender]) if task.part == "versus" else GAP
+    tol = STRICTER.get((task.contender, task.n), TOLERANCES[task.contender]) if task.part in COMPARED else GAP
     started = time.perf_counter()
     weights, facts = FITS[task.contender](X, y, task.Cs, tol)
     seconds, peak = time.perf_counter() - started, peak_gb()
     result = {**task.as_dict(), "tol": tol, "seconds": seconds, "peak_gb": peak, "loaded_gb": before, **facts}
-    if task.part == "versus":
-        result["objective"] = objective(X, y, task.Cs[0], weights[0]).tolist()
-        test, truth = np.load(folder / "test-X.npy", mmap_mode="r"), np.load(folder / "test-y.npy")
+    if task.part in COMPARED:
+        if task.contender != "LogisticRegression":  # it has another
+            result["objective"] = objective(X, y, task.Cs[0], weights[0]).tolist()
+        test = np.load(folder / "test-X.npy", mmap_mode="r")[:, : task.d]
+        truth = parted(folder, task.k, "test") if many else np.load(folder / "test-y.npy")
         result["test_correct"] = int((scores(test, weights[0]).argmax(1) == truth).sum())
         result["n_test"] = len(truth)
     return result

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 from sklearn.svm import LinearSVC
 from svm_problems import primal, problem, weights_of
 
 from benchmarks import svm, svm_report
 from benchmarks.svm import RESULTS, results, tasks
-from benchmarks.svm_contenders import CONTENDERS, Task, loaded, measure, merged, objective
+from benchmarks.svm_classes import cut_classes, parted
+from benchmarks.svm_contenders import CONTENDERS, OF_MANY_CLASSES, Task, loaded, measure, merged, objective
 from repr_eval.images.cifar10 import CLASSES
 from repr_eval.images.labelled import LabelledImages, make_split
 from repr_eval.representations.discriminator import untrained
@@ -47,6 +49,43 @@ def test_a_measurement_says_what_the_fit_reached(contender: str, folder: Path) -
     assert result["seconds"] > 0
     assert result["peak_gb"] > 0.05
     json.dumps(result)
+
+
+def test_classes_are_cut_into_equal_parts_along_what_varies_most(tmp_path: Path) -> None:
+    """Two classes, each on a line of its own: its parts are the quarters of the line."""
+    rng = np.random.default_rng(0)
+    t, labels = rng.permutation(40) / 40, np.arange(40) % 2
+    lines = np.array([[0.6, 0.8, 0], [0, 0, -1]])
+    X = np.stack([0.01 * rng.normal(size=3) + at * lines[label] for at, label in zip(t, labels, strict=True)])
+    for split, rows in (("train", slice(None)), ("test", slice(10))):
+        np.save(tmp_path / f"{split}-X.npy", X[rows].astype(np.float32))
+        np.save(tmp_path / f"{split}-y.npy", labels[rows])
+    cut_classes(tmp_path, (2, 8))
+    assert parted(tmp_path, 2).tolist() == labels.tolist()
+    y = parted(tmp_path, 8)
+    assert np.bincount(y).tolist() == [5] * 8
+    assert (y // 4).tolist() == labels.tolist()
+    for label in (0, 1):
+        means = [t[y == 4 * label + part].mean() for part in range(4)]
+        assert means == sorted(means) or means == sorted(means, reverse=True)
+    assert parted(tmp_path, 8, "test").tolist() == y[:10].tolist()
+    np.save(tmp_path / "train-X.npy", X[:3])
+    cut_classes(tmp_path, (2, 8))  # they are there
+
+
+@pytest.mark.parametrize("contender", OF_MANY_CLASSES)
+def test_more_classes_than_the_data_have_are_measured_on(contender: str, folder: Path) -> None:
+    cut_classes(folder, (8,))
+    result = json.loads(json.dumps(measure(Task("classes", contender, 50, 12, 8, (0.1,)), folder)))
+    X, y = loaded(folder / "train-X.npy", 50, 12).astype(np.float64), parted(folder, 8)[:50]
+    model = LogisticRegression(C=0.1, tol=1e-8) if contender == "LogisticRegression" else LinearSVC(C=0.1, tol=1e-8)
+    found = model.fit(X, y).predict(np.load(folder / "test-X.npy"))
+    assert abs(result["test_correct"] - (found == parted(folder, 8, "test")).sum()) <= 3
+    if contender == "LogisticRegression":
+        assert "objective" not in result
+    else:
+        minimum = primal(X, y, 0.1, weights_of(LinearSVC(C=0.1, dual=False, tol=1e-10).fit(X, y)))
+        assert 0 <= sum(result["objective"]) / minimum.sum() - 1 < 0.02
 
 
 @pytest.mark.slow
@@ -88,6 +127,7 @@ def test_tasks_know_their_stored_measurements() -> None:
     stored = json.loads(json.dumps(first.as_dict()))
     assert first.is_of(stored)
     assert not any(task.is_of(stored) for task in others)
+    assert len(list(tasks("classes"))) == 4 * 3 + 3 + 3 + 2
 
 
 def _result(seconds: float, **changes: Any) -> dict[str, Any]:
@@ -102,6 +142,19 @@ def test_medians_and_exponents_known_by_hand() -> None:
     assert svm_report.exponent((10, 20, 40), (2, 8, 32)) == pytest.approx(2.0)
     rows = svm_report.exponent_rows(many)
     assert [row["time grows with the power"] for row in rows] == ["2.00"]
+
+
+def test_many_classes_are_compared_and_their_growth_is_known_by_hand() -> None:
+    many = [_result(s, part="classes", k=k) for k, s in ((10, 2), (20, 4), (40, 8))]
+    dual = _result(16, part="classes", k=40, contender="LinearSVC dual", objective=[1.01])
+    logistic = _result(4, part="classes", k=40, contender="LogisticRegression")
+    del logistic["objective"]
+    rows = [row for row in svm_report.classes_rows([*many, dual, logistic]) if row["classes"] == "40"]
+    assert [(row["solver"], row["times repr-eval's"], row["objective, relative excess"]) for row in rows] == [
+        ("repr-eval", "1.0", "0e+00"), ("LinearSVC dual", "2.0", "1e-02"), ("LogisticRegression", "0.5", "another"),
+    ]  # fmt: skip
+    (growth,) = svm_report.growth_in_classes([*many, dual, logistic])
+    assert (growth["classes"], growth["time grows with the power"]) == ("10, 20, 40", "1.00")
 
 
 def test_contenders_are_compared_with_ours_at_the_same_size() -> None:
