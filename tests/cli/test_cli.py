@@ -558,9 +558,6 @@ def save_spoilt(folder: Path) -> None:
     mat.write_bytes(mat.read_bytes()[:-100])
     savemat(folder / "foreign-digits" / "train_32x32.mat", {"spectra": np.zeros((3, 3))})
 
-    (folder / "broken-records").mkdir()
-    (folder / "broken-records" / "records.jsonl").write_text('{"format": 1}\n')
-
 
 @pytest.fixture(scope="module")
 def spoilt(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -676,7 +673,6 @@ BAD = [
     (CIFAR + "--data-dir {in}/archive", "{in}/archive/cifar-10-python.tar.gz: an archive that is not unpacked"),
     # Records.
     ("table --out {out}", "{out}/records.jsonl: no records"),
-    ("table --out {in}/broken-records", "{in}/broken-records/records.jsonl, line 1: cannot be read"),
 ]
 
 

@@ -39,11 +39,11 @@ def save(path: Path, image: Image.Image, kind: str = "PNG", **options: Any) -> P
     return path
 
 
-def plain_images(folder: Path, count: int) -> list[tuple[int, int, int]]:
+def plain_images(folder: Path, count: int, size: tuple[int, int] = (9, 7)) -> list[tuple[int, int, int]]:
     """`count` PNGs of one colour each, spread over two class folders; their colours in the order of the rows."""
     colours = [(i, 255 - i, 7 * i % 256) for i in range(count)]
     for i, colour in enumerate(colours):
-        save(folder / f"n{i // 100}" / f"{i:03}.png", Image.new("RGB", (9, 7), colour))
+        save(folder / f"n{i // 100}" / f"{i:03}.png", Image.new("RGB", size, colour))
     return colours
 
 
@@ -470,7 +470,7 @@ def test_where_no_threads_start_one_process_decodes_alone(
 
 
 def test_ctrl_c_while_workers_start_has_no_traceback_of_theirs(tmp_path: Path) -> None:
-    plain_images(tmp_path / "set", 150)
+    plain_images(tmp_path / "set", 150, (1200, 1200))  # which take a while
     command = [sys.executable, "-m", "repr_eval", "pack", "set", "out.npy", "--size", "4", "--workers", "2"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
