@@ -2,7 +2,7 @@
 
 import types
 from dataclasses import fields
-from math import isfinite
+from sys import float_info
 from typing import TYPE_CHECKING, Any, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def _is_of(value: Any, kind: Any) -> bool:
         fits = isinstance(value, tuple) and len(value) == len(wanted)
         return fits and all(map(_is_of, value, wanted))
     if kind is float:
-        return type(value) in (float, int) and isfinite(value)
+        return type(value) in (float, int) and abs(value) <= float_info.max
     if kind is int:
         return type(value) is int
     return isinstance(value, origin or kind)

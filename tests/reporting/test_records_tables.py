@@ -238,7 +238,8 @@ def test_bad_lines_are_passed_over_and_told_once(damaged: str, tmp_path: Path) -
     "changes",
     [
         {"time": 1}, {"method": None}, {"trained_on": []}, {"layers": {}}, {"n_features": 1.5}, {"n_features": True},
-        {"representation": {"bn": []}}, {"seed": -1}, {"C": float("nan")}, {"C_at_edge": 0}, {"validation_n": "8"},
+        {"representation": {"bn": []}}, {"seed": -1}, {"C": float("nan")},
+        {"C": 10**400}, {"labels": 2**63}, {"largest_gap": float("inf")}, {"C_at_edge": 0}, {"validation_n": "8"},
         {"validation_correct": {"x": [1]}}, {"validation_correct": {"0.0001": 560}}, {"C": 0.5},
         {"validation_correct": {"0.0001": [801]}}, {"seconds": {"test": "3"}}, {"versions": {"torch": 2}},
         {"machine": 1}, {"command": None}, {"classifier_settings": []}, {"max_units": "512"},

@@ -26,7 +26,8 @@ def test_values_of_the_types_are_fine() -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"n": 1.0}, {"n": True}, {"n": None}, {"share": "0.5"}, {"share": float("nan")}, {"share": False},
+        {"n": 1.0}, {"n": True}, {"n": None}, {"share": "0.5"}, {"share": float("nan")},
+        {"share": 10**400}, {"share": float("inf")}, {"share": False},
         {"word": 1}, {"sides": (1, 2, 3)}, {"sides": [1, 2]}, {"sides": (1, "2")}, {"many": (1, None)}, {"many": 1},
         {"more": []},
     ],
