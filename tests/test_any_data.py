@@ -207,6 +207,7 @@ def test_few_labels_from_the_command_line(tmp_path: Path) -> None:
     assert (few.protocol, few.labels, len(few.test_correct)) == ("own-set/few-labels/1", 8, 3)
 
 
+@pytest.mark.slow
 def test_a_published_set_has_its_own_protocols(tmp_path: Path) -> None:
     digits = load_handwritten_digits()
     arrays = {f"{p}_{n}": getattr(getattr(digits, p), n) for p in ("train", "test") for n in ("images", "labels")}

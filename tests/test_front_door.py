@@ -69,6 +69,7 @@ def test_importing_it_imports_nothing_else() -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_a_module_imported_first_does_not_hide_a_name() -> None:
     code = (
         "import repr_eval.evaluation, repr_eval.reporting, repr_eval as rv; assert callable(rv.evaluate), rv.evaluate"
@@ -118,6 +119,7 @@ def test_nothing_is_written_without_a_folder(tmp_path: Path, monkeypatch: pytest
     assert not list(tmp_path.rglob("*.npy"))  # of a plain function no features are kept
 
 
+@pytest.mark.slow
 def test_progress_is_shown_unless_it_is_not_wanted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -72,6 +72,7 @@ def test_the_plain_networks_compute_the_same(name: str) -> None:
     torch.testing.assert_close(plain_D(x)[:, 0], D(x).sigmoid(), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_plain_gan_plays() -> None:
     images = np.random.default_rng(0).integers(0, 256, (10, 32, 32, 3), dtype=np.uint8)
     gan = PlainGan(images, "dcgan32-svhn", 0.1, 4, CPU)

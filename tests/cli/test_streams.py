@@ -24,6 +24,7 @@ def test_a_closed_stderr_does_not_end_a_command(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}/digits: 3 training, 3 test and 0 extra images\n")
 
 
+@pytest.mark.slow
 def test_what_nobody_reads_any_more_does_not_end_a_command(tmp_path: Path) -> None:
     script = f"set -o pipefail; {{ sleep 3; {COMMAND} make-digits {tmp_path}/digits --train 3 --test 3; }} 2>&1 | true"
     done = shell(script)

@@ -192,6 +192,7 @@ def test_the_second_highest_convolution() -> None:
     assert forget.maps_of(models, torch.zeros(2, 100), 2).shape == (2, 3, 16, 16)
 
 
+@pytest.mark.slow
 def test_the_commands_from_the_page_to_the_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forget, "RANDOM", 2)
     weights = ["--weights", "svhn-grey-contrastive"]

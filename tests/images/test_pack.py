@@ -469,12 +469,14 @@ def test_where_no_threads_start_one_process_decodes_alone(
     assert "this process decodes alone" in caplog.text
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_workers_start_has_no_traceback_of_theirs(tmp_path: Path) -> None:
     plain_images(tmp_path / "set", 150, (1200, 1200))  # which take a while
     command = [sys.executable, "-m", "repr_eval", "pack", "set", "out.npy", "--size", "4", "--workers", "2"]
     with subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True
-    ) as process:
+        command, cwd=tmp_path, env=ENVIRONMENT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # jobs in the background begin with it ignored
+    ) as process:  # fmt: skip
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         deadline = time.monotonic() + 30
         while len(children.read_text().split()) < 2:  # the first workers, which take long to start

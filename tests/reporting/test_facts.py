@@ -173,6 +173,7 @@ def test_a_grid_of_ones_own_shows() -> None:
     assert one.grid == (1e-3, 1e-1)
 
 
+@pytest.mark.slow
 def test_digits_that_were_drawn_show(tmp_path: Path) -> None:
     write_svhn_layout(tmp_path / "drawn", 120, 40, seed=0)
     data = load_svhn(DataRoot(tmp_path / "drawn", own=False, why="given"))

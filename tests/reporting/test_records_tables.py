@@ -187,6 +187,7 @@ def test_a_line_that_is_no_record_is_named(damaged: bytes, tmp_path: Path) -> No
     assert str(path) in str(raised.value)
 
 
+@pytest.mark.slow
 def test_no_flipped_bit_of_a_line_gives_another_record(tmp_path: Path) -> None:
     path = append_record(tmp_path, record())
     line = path.read_bytes()
