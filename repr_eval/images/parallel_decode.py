@@ -14,6 +14,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from types import FrameType
 
 import numpy as np
 import numpy.typing as npt
@@ -51,13 +52,12 @@ def decode_blocks(
     stop = context.Event()
     pending: dict[Future[Block], int] = {}
     pool = ProcessPoolExecutor(workers, context, _start_worker, (stop,))
-    # A worker that is still starting would answer Ctrl-C with a traceback: it inherits what is blocked here.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    held = _HeldInterrupt()  # until the workers are started
     try:
         while True:
             for block in islice(queue, 2 * workers - len(pending)):
                 pending[pool.submit(decode_block, paths_of(block), size)] = block
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            held.release()
             if not pending:
                 return
             for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -65,9 +65,41 @@ def decode_blocks(
     except BrokenProcessPool as error:
         raise OSError("a process that decodes images has ended early (killed, or out of memory)") from error
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         stop.set()
-        pool.shutdown(cancel_futures=True)
+        try:
+            held.release()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+class _HeldInterrupt:
+    """Ctrl-C, from here on until `release`, which then delivers it.
+
+    A worker that is starting would answer it with a traceback, so that it inherits it blocked; and so would one whose
+    parent were interrupted while it starts it. Blocking alone does not hold it back from the parent: another thread
+    may take the signal, and Python still answers it in this one.
+    """
+
+    def __init__(self) -> None:
+        self.received = False
+        self.holding = True
+        self.handled = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT)
+        if self.handled:
+            signal.signal(signal.SIGINT, self._receive)
+        self.blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
+
+    def release(self) -> None:
+        if not self.holding:
+            return
+        self.holding = False
+        signal.pthread_sigmask(signal.SIG_SETMASK, self.blocked)  # what was blocked is received now
+        if self.handled:
+            signal.signal(signal.SIGINT, self.handled)
+        if self.received:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _threads_start(n: int) -> bool:

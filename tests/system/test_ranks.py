@@ -49,6 +49,7 @@ def training(packed: Path, out: Path, steps: int, *more: str) -> tuple[str, ...]
     settings = ("--arch", "dcgan32-svhn", "--width", "0.05", "--batch-size", "8", "--epochs", "1000")
     return (
         "train-gan", "--data", str(packed), "--out", str(out), "--max-steps", str(steps), *settings, "--device", "cpu",
+        "--precision", "fp32",
         *more,
     )  # fmt: skip
 
