@@ -14,18 +14,18 @@ from repr_eval.gan.pretrained import manifest
 from repr_eval.images.data_dir import DataRoot, cache_folder
 from repr_eval.representations.discriminator import n_features
 from repr_eval.svm.products import library
+from repr_eval.system.memory import memory_bytes
 from repr_eval.system.provenance import machine, versions
 
 
-def memory_bytes() -> tuple[int, int]:
-    """(all, available) memory of this machine in bytes, as the system counts it."""
-    page = os.sysconf("SC_PAGE_SIZE")
-    total = os.sysconf("SC_PHYS_PAGES") * page
+def available_memory() -> int:
+    """Bytes of memory that are not in use, as the system counts them; all of it where it does not."""
     info = Path("/proc/meminfo")
     if info.is_file():
         values = dict(line.split(":", 1) for line in info.read_text().splitlines())
-        return total, int(values["MemAvailable"].split()[0]) * 1024
-    return total, os.sysconf("SC_AVPHYS_PAGES") * page if "SC_AVPHYS_PAGES" in os.sysconf_names else total
+        return int(values["MemAvailable"].split()[0]) * 1024
+    free = "SC_AVPHYS_PAGES" in os.sysconf_names
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if free else memory_bytes()
 
 
 def report(root: DataRoot, out: Path) -> Iterator[str]:
@@ -33,8 +33,8 @@ def report(root: DataRoot, out: Path) -> Iterator[str]:
     yield "versions: " + ", ".join(f"{name} {number}" for name, number in versions().items())
     yield "device: " + machine("cuda" if torch.cuda.is_available() else "no CUDA")
     yield "L2-SVM: " + _products()
-    total, available = memory_bytes()
-    yield f"memory: {total / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
+    available = available_memory()
+    yield f"memory: {memory_bytes() / 1e9:.1f} GB, {available / 1e9:.1f} GB available"
     store = cache_folder() / "features"
     free = shutil.disk_usage(_existing(store)).free
     yield f"disk: {free / 1e9:.1f} GB free for features in {store}; records and tables go to {out}"

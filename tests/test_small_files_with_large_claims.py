@@ -135,7 +135,7 @@ def test_an_exported_file_unpacks_to_no_more_than_torch_writes(exported: Path, t
 
 def test_arrays_of_an_archive_are_counted_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     np.savez_compressed(tmp_path / "x.npz", images=np.zeros((2_000, 32, 32, 3), np.uint8), labels=np.arange(2_000))
-    monkeypatch.setattr("repr_eval.system.arrays._memory", lambda: 12_000_000)
+    monkeypatch.setattr("repr_eval.system.arrays.memory_bytes", lambda: 12_000_000)
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"x\.npz: .*its arrays take 0\.0 GB, this machine has 0\.0"):
         arrays.read_npz(tmp_path / "x.npz")

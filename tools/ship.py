@@ -6,7 +6,6 @@ Run it again after an evaluation: the records in benchmarks/results whose featur
 as the model's results.
 """
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,11 @@ from repr_eval.gan.settings import SETTINGS, read_history, read_settings
 from repr_eval.gan.weights import export, load_discriminator, read_tensors, weights_hash
 from repr_eval.records import known_records
 from repr_eval.reporting.rows import whole
-from repr_eval.system.files import write_text
+from repr_eval.system.files import sha256_of_file, write_text
 from repr_eval.system.provenance import machine, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PRETRAINED, RESULTS = ROOT / "pretrained", ROOT / "benchmarks" / "results"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def results_of(weights_sha256: str) -> list[dict[str, Any]]:
@@ -65,7 +60,7 @@ def main(run: Path, name: str, command: str, commit: str, hours: float, best: bo
     path = PRETRAINED / "manifest.json"
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {"best": name, "models": {}}
     manifest["models"][name] = {
-        "files": {file: _sha256(PRETRAINED / file) for file in files},
+        "files": {file: sha256_of_file(PRETRAINED / file) for file in files},
         "weights_sha256": sha256,
         "command": command,
         "data": settings.data, "data_sha256": settings.data_sha256, "n_images": settings.n_images,

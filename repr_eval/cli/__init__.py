@@ -45,6 +45,14 @@ def one_line(error: BaseException) -> str:
     return as_options(" ".join(str(error).split())) or type(error).__name__
 
 
+def command_at(place: str) -> click.Command:
+    """The command of a row MODULE:FUNCTION of a table of commands, whose module is imported now."""
+    module, function = place.split(":")
+    command = getattr(importlib.import_module(module), function)
+    assert isinstance(command, click.Command)
+    return command
+
+
 class _Commands(click.Group):
     """The commands above. Bad input and a failing disk end in one line on stderr and exit status 1.
 
@@ -60,10 +68,7 @@ class _Commands(click.Group):
         if "LOCAL_RANK" in os.environ:
             # Of torchrun's ranks each would print advice of torch's on how they share gradients. Read at its import.
             os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-        module, function = COMMANDS[cmd_name].split(":")
-        command = getattr(importlib.import_module(module), function)
-        assert isinstance(command, click.Command)
-        return command
+        return command_at(COMMANDS[cmd_name])
 
     def main(self, *arguments: Any, **settings: Any) -> Any:
         unbreakable()

@@ -1,6 +1,5 @@
 """What is wrong with the options of an evaluation, as far as that can be said without torch: at once."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from repr_eval.datasets import DATASETS, dataset_named
 from repr_eval.gan.architectures import scaled
 from repr_eval.gan.pretrained import best, find_weights, is_untrained
 from repr_eval.images.data_dir import data_root
+from repr_eval.system.json_text import read_object
 
 
 def check(settings: dict[str, Any], everything: bool = False) -> None:
@@ -130,8 +130,8 @@ def _is_feature_folder(weights: str) -> bool:
 def _stored_as(folder: Path) -> object:
     """The type of the features in a folder, as its sidecar says; who reads them checks the sidecar."""
     try:
-        return json.loads((folder / "features.json").read_text(encoding="utf-8"))["precision"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_object(folder / "features.json")["precision"]
+    except (OSError, ValueError, KeyError):
         return "a type that its features.json does not say"
 
 

@@ -3,16 +3,20 @@
 What needs torch is imported once a command runs and its options are checked.
 """
 
-import importlib
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from repr_eval.cli import options
+from repr_eval.cli import command_at, options
 from repr_eval.cli.wording import as_options
+from repr_eval.gan.pretrained import find_both
+
+if TYPE_CHECKING:
+    from repr_eval.explore.models import Models
 
 # Command -> module and function, imported when it is asked for.
 STUDIES: dict[str, str] = {
@@ -58,6 +62,17 @@ def command_line() -> str:
     return shlex.join(["repr-eval", *(words or sys.argv[1:])])
 
 
+def open_models(weights: Sequence[str], z: str | None, device: str, out: Path) -> "Models":
+    """The networks; ValueError where files are missing, or `out` cannot be, before torch is imported."""
+    for source in weights:
+        find_both(source)
+    options.make_folder(out, "--out")
+    from repr_eval.explore.models import read_models
+    from repr_eval.system.devices import chosen_device
+
+    return read_models(weights, chosen_device(device), z)
+
+
 def tell(lines: Sequence[str], written: Sequence[Path]) -> None:
     """What a study found, on stdout, in options; which files it wrote, on stderr."""
     for line in lines:
@@ -73,15 +88,7 @@ class _Studies(click.Group):
         return list(STUDIES)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return study_named(cmd_name) if cmd_name in STUDIES else None
-
-
-def study_named(name: str) -> click.Command:
-    """The command of a row of `STUDIES`."""
-    module, function = STUDIES[name].split(":")
-    command = getattr(importlib.import_module(module), function)
-    assert isinstance(command, click.Command)
-    return command
+        return command_at(STUDIES[cmd_name]) if cmd_name in STUDIES else None
 
 
 @click.group("explore", cls=_Studies)

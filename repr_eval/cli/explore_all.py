@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from repr_eval.cli import one_line, options
-from repr_eval.cli.explore import COMMON, STUDIES, TYPED, command_line, study_named
+from repr_eval.cli import command_at, one_line, options
+from repr_eval.cli.explore import COMMON, STUDIES, TYPED, command_line
 from repr_eval.gan.pretrained import find_both
 
 # What nobody chose, for studies that ask for a choice; --with says otherwise.
@@ -82,7 +82,7 @@ def everything(
 
     typed, parts, failed = command_line(), [], False
     for study in models_studies():
-        command = study_named(study)
+        command = command_at(STUDIES[study])
         words = further.get(study) or shlex.split(UNCHOSEN.get(study, ""))
         own, missing = words_of(study, command, weights, generator, out, given, words)
         told = f"left out: needs {' and '.join(missing)}" if missing else ""
@@ -108,7 +108,7 @@ def models_studies() -> list[str]:
     """The rows of `STUDIES` that look at a model and write to a folder or a file, but this one."""
     names = []
     for name in STUDIES:
-        flags = {flag for parameter in study_named(name).params for flag in parameter.opts}
+        flags = {flag for parameter in command_at(STUDIES[name]).params for flag in parameter.opts}
         if {"--weights", "--out"} <= flags and name != "all":
             names.append(name)
     return names

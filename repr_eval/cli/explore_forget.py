@@ -8,14 +8,7 @@ from pathlib import Path
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.explore import COMMON, command_line, tell
-from repr_eval.gan.pretrained import find_both
-
-
-def _check_weights(weights: tuple[str, ...], out: Path) -> None:
-    for source in weights:
-        find_both(source)
-    options.make_folder(out, "--out")
+from repr_eval.cli.explore import COMMON, command_line, open_models, tell
 
 
 @click.command("boxes")
@@ -34,12 +27,9 @@ def boxes_page(
     Example:
       repr-eval explore boxes --weights faces64-w0.25 --object mouth
     """
-    _check_weights(weights, out)
+    models = open_models(weights, z, device, out)
     from repr_eval.explore.boxes import page
-    from repr_eval.explore.models import read_models
-    from repr_eval.system.devices import chosen_device
 
-    models = read_models(weights, chosen_device(device), z)
     path = page.run(models, out, seed, sheet, boxed)
     click.echo(f"open {path} in a browser, draw boxes, save them, and give them to explore forget --boxes")
     click.echo(f"wrote {path}", err=True)
@@ -71,11 +61,8 @@ def forget(
     from repr_eval.explore.boxes.drawn import read_boxes
 
     drawn = read_boxes(boxes)
-    _check_weights(weights, out)
+    models = open_models(weights, z, device, out)
     from repr_eval.explore import forget as study
-    from repr_eval.explore.models import read_models
-    from repr_eval.system.devices import chosen_device
 
-    models = read_models(weights, chosen_device(device), z)
     numbers = study.run(models, out, seed, command_line(), drawn, boxes, layer)
     tell(study.in_words(numbers), [out / "forget.png", out / "forget.json"])

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from repr_eval.cli import options
-from repr_eval.cli.explore import COMMON, command_line, tell
-from repr_eval.gan.pretrained import find_both
+from repr_eval.cli.explore import COMMON, command_line, open_models, tell
 
 if TYPE_CHECKING:
     from repr_eval.explore.models import Models
@@ -233,15 +232,8 @@ def _check_probe(probe: str | None, attribute: str | None, labels: str | None) -
 
 
 def _models(weights: Iterable[str], z: str | None, device: str, out: Path, discriminator_for: str | None) -> "Models":
-    """The networks; ValueError where files are missing, `out` cannot be, or D is needed and missing."""
-    sources = list(weights)
-    for source in sources:
-        find_both(source)
-    options.make_folder(out, "--out")
-    from repr_eval.explore.models import read_models
-    from repr_eval.system.devices import chosen_device
-
-    models = read_models(sources, chosen_device(device), z)
+    """As `open_models`; ValueError, too, where D is needed and missing."""
+    models = open_models(list(weights), z, device, out)
     if discriminator_for is not None and models.discriminator is None:
         raise ValueError(f"{discriminator_for} in D's features; give --weights of a discriminator too")
     return models

@@ -7,7 +7,6 @@ false mean, and what they are of the mirror image, "same" or "opposite". The lis
 """
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 from repr_eval.gan.unlabelled import UnlabelledImages
 from repr_eval.images.labelled import LabelledImages, Split, make_split
 from repr_eval.images.own_data import stratified
+from repr_eval.system.json_text import read_object
 
 FORMAT = "repr-eval attributes"
 SHIPPED = {"faces64": Path(__file__).with_name("faces64.json")}
@@ -40,7 +40,7 @@ def read_attributes(source: str) -> Attributes:
     if not path.is_file():
         raise ValueError(f"`labels` {source}: no such file, nor a list that ships ({', '.join(SHIPPED)})")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         if content["format"] != FORMAT:
             raise ValueError(f"its format is {content['format']!r}")
         meanings, images = content["attributes"], content["images"]

@@ -18,6 +18,7 @@ from repr_eval.gan.samples import save_picture as save_png
 from repr_eval.gan.unlabelled import UnlabelledImages, sha256_of
 from repr_eval.images.deduplicate import Autoencoder, Collapsed, codes, collapse, recall_on_planted, train
 from repr_eval.system.files import replacing, reserve, write_text
+from repr_eval.system.json_text import read_object
 from repr_eval.system.provenance import commit, versions
 from repr_eval.system.random_streams import random_state_for
 
@@ -136,10 +137,9 @@ def write_unique(
 
 def _made_here(sidecar: Path) -> bool:
     try:
-        content = json.loads(sidecar.read_bytes())
+        return read_object(sidecar).get("format") == FORMAT
     except (OSError, ValueError):
         return False
-    return isinstance(content, dict) and content.get("format") == FORMAT
 
 
 def in_words(numbers: dict[str, Any]) -> str:

@@ -1,18 +1,16 @@
 """One page of all studies of a model: index.html, which holds its pictures and loads nothing."""
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from repr_eval.system.files import write_text
+from repr_eval.system.html_page import data_uri, templates
 from repr_eval.system.provenance import commit, versions
 
-TYPES = {".png": "image/png", ".webp": "image/webp"}
+PICTURES = (".png", ".webp")
 DOCUMENTS = (".json", ".html", ".npy")
 
 
@@ -27,31 +25,21 @@ class Part:
     remark: str
 
 
-def embedded(path: Path) -> str:
-    """A picture as a data URI."""
-    return f"data:{TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
 def write_index(out: Path, name: str, description: dict[str, Any], command: str, parts: Sequence[Part]) -> Path:
     """Write index.html to `out`, with the pictures of each study's folder `out`/STUDY; its path.
 
     Pictures of a study that said nothing are not shown: they would be an earlier run's.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("repr_eval.explore", "."),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
     shown = []
     for part in parts:
         files = sorted((out / part.study).glob("*")) if part.lines or not part.remark else []
-        pictures = [(path.name, embedded(path)) for path in files if path.suffix in TYPES]
+        pictures = [
+            (path.name, data_uri(path.read_bytes(), path.suffix[1:])) for path in files if path.suffix in PICTURES
+        ]
         others = [f"{part.study}/{path.name}" for path in files if path.suffix in DOCUMENTS]
         shown.append({"part": part, "pictures": pictures, "files": others})
     path = out / "index.html"
-    text = environment.get_template("index.html.j2").render(
+    text = templates(Path(__file__).parent).get_template("index.html.j2").render(
         name=name, description=json.dumps(description, indent=2), command=command, parts=shown, commit=commit(),
         versions=versions(),
     )  # fmt: skip

@@ -1,12 +1,13 @@
 """The weights that ship with repr-eval: `pretrained/NAME.safetensors`, described in `pretrained/manifest.json`."""
 
-import hashlib
-import json
 import os
 import re
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+from repr_eval.system.files import sha256_of_file
+from repr_eval.system.json_text import read_object
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = (_PACKAGE / "pretrained", _PACKAGE.parent / "pretrained")  # in an installed package, in a checkout
@@ -32,11 +33,11 @@ def manifest() -> dict[str, Any]:
     """The manifest: "best", the name of the best discriminator, and "models", one description a name."""
     path = folder() / "manifest.json"
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         content["models"][content["best"]]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: not a manifest of shipped weights ({error!r})") from error
-    return dict(content)
+    return content
 
 
 def best() -> str:
@@ -85,8 +86,7 @@ def _check(shipped: Path) -> None:
 @cache
 def _sha256(path: Path, size: int, changed: int) -> str:
     """The file's SHA-256, while size and time of change are the same."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256_of_file(path)
 
 
 def find_both(source: str) -> list[Path]:

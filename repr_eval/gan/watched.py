@@ -23,9 +23,13 @@ _EPOCH = re.compile(r"epoch-(\d+)\.png")
 
 def as_json(row: str) -> str:
     """A line of losses.csv as a line of JSON: the same numbers under the names of its columns."""
+    return json.dumps(_numbers(row)) + "\n"
+
+
+def _numbers(row: str) -> dict[str, int | float]:
+    """The numbers of a line of losses.csv under the names of its columns."""
     step, seen, *losses = row.split(",")
-    values = [int(step), int(seen), *map(float, losses)]
-    return json.dumps(dict(zip(_NAMES, values, strict=True))) + "\n"
+    return dict(zip(_NAMES, [int(step), int(seen), *map(float, losses)], strict=True))
 
 
 def add_lines(out: Path, rows: Iterable[str]) -> None:
@@ -81,7 +85,7 @@ class EventFiles:
     def add(self, rows: Iterable[str]) -> None:
         """Note these lines of losses.csv."""
         for row in rows:
-            line = json.loads(as_json(row))
+            line = _numbers(row)
             for network, name in (("D", "d_loss"), ("G", "g_loss")):
                 self.writer.add_scalar(f"loss/{network}", line[name], line["step"])
         self.writer.flush()

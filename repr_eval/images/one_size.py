@@ -1,6 +1,6 @@
 """One size for all images of a set: what makes one impossible, in one line, whatever the images come from."""
 
-import os
+from repr_eval.system.memory import memory_bytes
 
 
 def check_size(size: tuple[int, int], what: str, first: tuple[int, int], what_first: str) -> None:
@@ -14,7 +14,7 @@ def check_size(size: tuple[int, int], what: str, first: tuple[int, int], what_fi
 def check_memory(n: int, size: int, what: str) -> None:
     """ValueError where `n` images of `size` x `size` would take more than half of this machine's memory."""
     needed = n * size * size * 3
-    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = memory_bytes()
     if needed > there / 2:
         raise ValueError(
             f"{what}: {n:,} images of {size}x{size} take {needed / 1e9:.1f} GB and this machine has "

@@ -1,6 +1,5 @@
 """What is measured: features of some of a data set's training images, and whose they are."""
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from repr_eval.images.labelled import LabelledImages
 from repr_eval.representations.base import Description
 from repr_eval.representations.extraction import Extracted
 from repr_eval.system.arrays import mapped
-from repr_eval.system.files import require_regular
+from repr_eval.system.files import require_regular, sha256_of_file
 from repr_eval.system.random_streams import random_state_for
 
 
@@ -90,8 +89,7 @@ def seen_in_file(path: Path, data: LabelledImages, rows: np.ndarray | None) -> S
         raise ValueError(
             f"{path}: holds {X.dtype} {list(X.shape)}; needs float [N, D], {needed}, {also}"
         )  # fmt: skip
-    with open(path, "rb") as file:
-        content = hashlib.file_digest(file, "sha256").hexdigest()
+    content = sha256_of_file(path)
     description = Description(
         method=path.name,
         trained_on="not said",

@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from repr_eval.system.arrays import mapped_npy
-from repr_eval.system.files import open_regular, replacing, require_regular, reserve, sweep, write_text
+from repr_eval.system.files import replacing, require_regular, reserve, sweep, write_text
+from repr_eval.system.json_text import read_object
 from repr_eval.system.parallel import parallel_map
 from repr_eval.system.ranks import ALONE, Ranks
 
@@ -109,13 +110,12 @@ def _opened(folder: Path, settings: dict[str, Any], shape: tuple[int, int]) -> E
     path = _path(folder, settings)
     try:
         with _locked(folder, fcntl.LOCK_SH):
-            with open_regular(path.with_suffix(".json")) as described:
-                content = json.loads(described.read())
+            content = read_object(path.with_suffix(".json"))
             require_regular(path)
             with FileIO(path) as file:
                 rows = mapped_npy(file, np.dtype(settings["precision"]), shape)
         hashes = RowHashes(**content.pop(HASHES))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     if rows is None or content != _described(settings):
         return None

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from repr_eval.system.files import open_regular, replacing, require_regular
+from repr_eval.system.memory import memory_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -101,8 +102,8 @@ def unpacked(path: Path) -> dict[str, np.ndarray]:
         try:
             with zipfile.ZipFile(file) as archive:
                 needed = sum(member.file_size for member in archive.infolist())
-            if needed > _memory() / 2:
-                raise ValueError(f"its arrays take {needed / 1e9:.1f} GB, this machine has {_memory() / 1e9:.1f}")
+            if needed > memory_bytes() / 2:
+                raise ValueError(f"its arrays take {needed / 1e9:.1f} GB, this machine has {memory_bytes() / 1e9:.1f}")
             file.seek(0)
             with np.load(file, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
@@ -118,8 +119,3 @@ def unpacked(path: Path) -> dict[str, np.ndarray]:
 
 def _said(error: Exception) -> str:
     return str(error) or type(error).__name__
-
-
-def _memory() -> int:
-    """Bytes of this machine's memory."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -6,6 +6,7 @@ what is no regular file (a FIFO, a device) is neither waited for nor read.
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import stat
@@ -146,6 +147,13 @@ def open_regular(path: Path) -> BufferedReader:
 
 def _without_waiting(name: str, flags: int) -> int:
     return os.open(name, flags | os.O_NONBLOCK)
+
+
+def sha256_of_file(path: Path, start: int = 0) -> str:
+    """The SHA-256 of a file's bytes from `start` on, in hexadecimal digits."""
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_regular(path: Path) -> None:

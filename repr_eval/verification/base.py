@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 
 from repr_eval.system.arrays import mapped
+from repr_eval.system.files import sha256_of_file
 from repr_eval.system.json_text import read_object
-
-BUFFER = 1 << 20  # bytes read at a time
 
 
 @dataclass(frozen=True)
@@ -47,16 +46,6 @@ class Check:
             wrong = told if own else f"{self.path}: {told}"
             return Checked(self.path, self.what, wrong, again=self.again, bytes=size)
         return Checked(self.path, self.what, remark=remark, bytes=size)
-
-
-def sha256_of_file(path: Path, start: int = 0) -> str:
-    """The SHA-256 of a file's bytes from `start` on, in hexadecimal digits."""
-    digest, buffer = hashlib.sha256(), bytearray(BUFFER)
-    with open(path, "rb", buffering=0) as file:
-        file.seek(start)
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-    return digest.hexdigest()
 
 
 def sha256_of_rows(path: Path, shape: list[Any], dtype: str) -> str:

@@ -9,8 +9,9 @@ from repr_eval.gan.run_folder import DISCRIMINATOR, GENERATOR, LOG, LOG_HEADER
 from repr_eval.gan.settings import SETTINGS, read_history, read_settings
 from repr_eval.gan.weights import load_network
 from repr_eval.system.arrays import mapped
+from repr_eval.system.files import sha256_of_file
 from repr_eval.system.json_text import read_object
-from repr_eval.verification.base import Check, described, same, sha256_of_file, sha256_of_rows
+from repr_eval.verification.base import Check, described, same, sha256_of_rows
 
 MANIFEST = "manifest.json"
 

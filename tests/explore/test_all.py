@@ -9,7 +9,7 @@ import pytest
 from factories import random_images, run
 from PIL import Image
 
-from repr_eval.cli import explore, wording
+from repr_eval.cli import command_at, explore, wording
 from repr_eval.cli.explore_all import models_studies, words_of
 from repr_eval.explore.index import Part, write_index
 
@@ -125,11 +125,11 @@ def test_every_study_gets_the_options_it_has() -> None:
     assert {"samples", "walk", "arithmetic", "turn", "neighbours", "respond"} <= set(names)
     assert not {"all", "deduplicate"} & set(names)
     given = {"--seed": "0", "--data": "d.npy"}
-    command = explore.study_named("samples")
+    command = command_at(explore.STUDIES["samples"])
     words, missing = words_of("samples", command, ["g", "d"], "g", Path("o"), given, [])
     assert words == ["explore", "samples", "--weights", "g", "--seed", "0", "--out", "o/samples/samples.png"]
     assert missing == []
-    command = explore.study_named("neighbours")
+    command = command_at(explore.STUDIES["neighbours"])
     words, missing = words_of("neighbours", command, ["g", "d"], "g", Path("o"), given, [])
     assert words[:6] == ["explore", "neighbours", "--weights", "g", "--weights", "d"]
     assert missing == ["--held-out"]

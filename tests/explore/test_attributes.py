@@ -101,6 +101,12 @@ def test_what_is_no_list(tmp_path: Path, changes: dict[str, Any], message: str) 
     assert "\n" not in str(told.value)
 
 
+def test_a_list_that_is_nested_too_deep(tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"not a list of attributes \(is nested too deep\)"):
+        read_attributes(str(tmp_path / "deep.json"))
+
+
 def test_the_list_that_ships() -> None:
     """Every row once; a hundred labels of a smile or more, and none of an attribute that is not explained."""
     listed = read_attributes("faces64")

@@ -74,6 +74,9 @@ def test_what_is_no_file_of_boxes(tmp_path: Path) -> None:
     (tmp_path / "b.json").write_bytes(b"\xff{")
     with pytest.raises(ValueError, match="no JSON"):
         read_boxes(tmp_path / "b.json")
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(ValueError, match=r"no JSON \(is nested too deep\)"):
+        read_boxes(tmp_path / "deep.json")
 
 
 @pytest.mark.parametrize(

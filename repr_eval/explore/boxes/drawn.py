@@ -17,6 +17,8 @@ from torch import nn
 
 from repr_eval.explore.models import Models
 from repr_eval.gan.weights import weights_hash
+from repr_eval.system.files import open_regular
+from repr_eval.system.json_text import from_json
 
 FORMAT = "repr-eval boxes/1"
 
@@ -101,7 +103,8 @@ def head(sheet: Sheet) -> str:
 def read_boxes(path: Path) -> Boxes:
     """The boxes of a file. ValueError, which names it, where it holds none, or one that is not on its sheet."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            content = from_json(file.read())
     except OSError as error:
         raise ValueError(f"{path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

@@ -1,6 +1,5 @@
 """The page on which people draw boxes: one HTML file that holds the samples and loads nothing."""
 
-import base64
 import io
 import json
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from PIL import Image
 from repr_eval.explore.boxes.drawn import FORMAT, head, sheet_of
 from repr_eval.explore.models import Models
 from repr_eval.system.files import write_text
+from repr_eval.system.html_page import data_uri, templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -46,17 +46,12 @@ def _source(image: np.ndarray) -> str:
     """An image uint8 [S, S, 3] as the address of a PNG that is in the address itself."""
     file = io.BytesIO()
     Image.fromarray(image).save(file, format="PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+    return data_uri(file.getvalue(), "png")
 
 
 @cache
 def _environment() -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+    return templates(Path(__file__).parent)
 
 
 @cache

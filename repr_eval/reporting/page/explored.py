@@ -1,12 +1,12 @@
 """Studies of `explore` in a folder: their pictures, as far as the page's size allows, and their numbers."""
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from repr_eval.reporting.page.pictures import Sample, embedded, uri_size
+from repr_eval.system.json_text import read_object
 
 # Study -> what it shows, in words. `repr_eval.explore` names them.
 STUDIES = {
@@ -65,9 +65,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _study(path: Path, kept: set[Path]) -> Study:
     left_out: list[str] = []
-    content: dict[str, Any] = {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_object(path)
         numbers = list(flat(content["numbers"]))
         facts = [*flat({"seed": content["seed"]}), *_models(content["models"])]
         command = str(content["command"])

@@ -1,11 +1,12 @@
 """Pictures that a page holds: their own bytes as data URIs, small ones made of pixels."""
 
-import base64
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+
+from repr_eval.system.html_page import data_uri
 
 FORMATS = {".png": "PNG", ".webp": "WEBP"}  # and the kinds of picture that such files must hold
 
@@ -47,5 +48,4 @@ def small(pixels: np.ndarray, name: str, side: int) -> Sample:
 
 
 def _sample(name: str, content: bytes, kind: str, size: tuple[int, int]) -> Sample:
-    uri = f"data:image/{kind.lower()};base64,{base64.b64encode(content).decode()}"
-    return Sample(name, uri, *size)
+    return Sample(name, data_uri(content, kind.lower()), *size)

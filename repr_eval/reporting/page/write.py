@@ -26,6 +26,7 @@ from repr_eval.reporting.page.training import Run, read_run
 from repr_eval.reporting.render import one_line
 from repr_eval.reporting.rows import table_names
 from repr_eval.system.files import write_text
+from repr_eval.system.html_page import templates
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -216,12 +217,7 @@ def _confusion(folder: Path, record: Record, extras: Extras) -> Confusion | None
 @cache
 def _environment() -> "Environment":
     """Templates that escape every text, and write it in one line."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=StrictUndefined, finalize=_shown, keep_trailing_newline=False,
-    )  # fmt: skip
+    return templates(Path(__file__).parent, finalize=_shown)
 
 
 def _shown(value: Any) -> Any:

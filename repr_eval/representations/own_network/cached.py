@@ -4,7 +4,6 @@ torch checks a hash only when it fetches a file, and packages ask for whole pick
 `torch.load` by that name: it is another function while one of their networks is built.
 """
 
-import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -14,6 +13,8 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+
+from repr_eval.system.files import sha256_of_file
 
 # As torch.hub's file names end, the SHA-256 begins. Eight digits that are a day of this century are none.
 _HASHED = re.compile(r"-(?!20\d\d[01]\d[0-3]\d\.)([0-9a-f]{8,64})\.[^.]*$")
@@ -48,7 +49,6 @@ def check_hash(path: Path) -> None:
     """ValueError where the file's name ends in the first digits of a SHA-256 that is not the file's."""
     if not (hashed := _HASHED.search(path.name)):
         return
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = sha256_of_file(path)
     if not digest.startswith(hashed[1]):
         raise ValueError(f"{path}: its SHA-256 is {digest[:8]}..., not {hashed[1]} as its name says; remove it")
